@@ -1,0 +1,273 @@
+# pg_ha: the modules, the launcher, and everything that tests them.
+#
+# "make help" lists the targets.  PG_CONFIG chooses the server, BUILD the
+# directory of what is built, WERROR=1 (implied by CI=1) makes warnings errors,
+# V=1 shows the commands.
+
+PG_CONFIG ?= pg_config
+BUILD ?= build
+PROVE_JOBS ?= 2
+
+EXTENSION = pg_ha
+DATA = $(wildcard sql/pg_ha--*.sql)
+REGRESS = $(sort $(patsubst sql/%.sql,%,$(filter-out $(DATA),$(wildcard sql/*.sql))))
+EXTRA_CLEAN = $(BUILD)
+
+# What is plain C is compiled once and linked wherever it is needed.
+CORE_SRCS = $(wildcard src/core/*.c)
+DCS_SRCS = $(wildcard src/dcs/*.c)
+
+# src/worker has two modules in it: what only the background worker loads is
+# in files named worker*.c, so that libcurl stays out of ordinary backends.
+WORKER_SRCS = $(wildcard src/worker/worker*.c)
+BACKEND_SRCS = $(filter-out $(WORKER_SRCS),$(wildcard src/worker/*.c))
+LAUNCHER_SRCS = $(wildcard src/launcher/*.c)
+
+SIM_SRCS = $(wildcard sim/*.c)
+UNIT_SRCS = $(wildcard t/unit/test_*.c)
+TAP_TESTS_ALL = $(sort $(wildcard t/*.pl))
+
+CORE_OBJS = $(CORE_SRCS:%.c=$(BUILD)/%.o)
+DCS_OBJS = $(DCS_SRCS:%.c=$(BUILD)/%.o)
+WORKER_OBJS = $(WORKER_SRCS:%.c=$(BUILD)/%.o)
+BACKEND_OBJS = $(BACKEND_SRCS:%.c=$(BUILD)/%.o)
+LAUNCHER_OBJS = $(LAUNCHER_SRCS:%.c=$(BUILD)/%.o)
+PLAIN_ASAN_OBJS = $(CORE_SRCS:%.c=$(BUILD)/asan/%.o) \
+	$(DCS_SRCS:%.c=$(BUILD)/asan/%.o)
+SIM_OBJS = $(SIM_SRCS:%.c=$(BUILD)/asan/%.o)
+UNIT_OBJS = $(UNIT_SRCS:%.c=$(BUILD)/asan/%.o)
+
+# A part whose sources are absent is not built.
+MODULES_BUILT = $(if $(BACKEND_SRCS),$(BUILD)/pg_ha.so) \
+	$(if $(WORKER_SRCS),$(BUILD)/pg_ha_worker.so)
+LAUNCHER_BUILT = $(if $(LAUNCHER_SRCS),$(BUILD)/pg_ha_launcher)
+SIM_BUILT = $(if $(SIM_SRCS),$(BUILD)/pg_ha_sim)
+UNIT_BUILT = $(UNIT_SRCS:t/unit/%.c=$(BUILD)/unit/%)
+
+.PHONY: all modules launcher units sim help
+all: modules launcher
+
+# The server, if it is there.  Without it only the targets that do not compile
+# are offered; "make test" and "make demo" install it and start over.
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+INCLUDEDIR_SERVER := $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)
+HAVE_SERVER := $(and $(wildcard $(PGXS)),$(wildcard $(INCLUDEDIR_SERVER)/postgres.h))
+
+modules: $(MODULES_BUILT) ## build pg_ha.so and pg_ha_worker.so only
+launcher: $(LAUNCHER_BUILT) ## build pg_ha_launcher only
+units: $(UNIT_BUILT) ## build the unit tests
+sim: $(SIM_BUILT) ## build the simulator
+
+help: ## list the targets
+	@echo "all: build everything (the default)"
+	@echo "install, uninstall, clean: as usual; DESTDIR is honoured"
+	@echo "installcheck: the SQL tests, against a running server"
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1: /p' Makefile
+
+# ---------------------------------------------------------------------------
+# Flags
+
+# PostgreSQL's flags, and ours on top.
+WARNINGS = -Wextra -Wshadow -Wstrict-prototypes -Wswitch-enum -Wformat=2 \
+	-Wno-unused-parameter
+ifneq ($(filter-out 0 no false,$(CI) $(WERROR)),)
+WARNINGS += -Werror
+endif
+
+HA_CFLAGS = -std=gnu11 $(CFLAGS) $(WARNINGS) -fPIC -MMD -MP
+
+# No PostgreSQL header is in reach of core and dcs.
+PLAIN_CPPFLAGS = $(sort $(filter -D%,$(CPPFLAGS)) -D_GNU_SOURCE) -Isrc
+
+# PostgreSQL's headers are not ours to keep free of warnings.
+SERVER_CPPFLAGS = $(patsubst -I/%,-isystem /%,$(filter-out -I. -I./,$(CPPFLAGS))) \
+	-Isrc
+FRONTEND_CPPFLAGS = -DFRONTEND $(SERVER_CPPFLAGS) \
+	-isystem $(shell $(PG_CONFIG) --includedir)
+
+# What is tested apart from the server runs under the sanitizers.  The array
+# bounds that _FORTIFY_SOURCE checks, they check too.
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+ASAN_CFLAGS = $(filter-out -O% -flto% -ffat-lto-objects,$(HA_CFLAGS)) -O1 -g \
+	-fno-omit-frame-pointer $(SANITIZE)
+ASAN_CPPFLAGS = $(filter-out -D_FORTIFY_SOURCE%,$(PLAIN_CPPFLAGS)) -Isim -It/unit
+
+PLAIN_LIBS = -lcurl -ljansson -lm
+STATIC_LIBS = $(foreach lib,libpgcommon.a libpgport.a,\
+	$(firstword $(wildcard $(pkglibdir)/$(lib) $(libdir)/$(lib)) $(lib)))
+LAUNCHER_LIBS = $(STATIC_LIBS) -L$(libdir) -lpq -lmicrohttpd -lcrypto -lpthread \
+	$(PLAIN_LIBS)
+
+# ---------------------------------------------------------------------------
+# Rules
+
+Q = $(if $(V),,@)
+
+ifneq ($(HAVE_SERVER),)
+
+# Included late: "all" above is the default target, and PGXS adds to it.
+include $(PGXS)
+
+# The flags are in this file, so what depends on them depends on it.
+$(CORE_OBJS) $(DCS_OBJS): $(BUILD)/%.o: %.c Makefile
+	@$(MKDIR_P) $(@D)
+	@echo "CC $@"
+	$(Q)$(CC) $(HA_CFLAGS) $(PLAIN_CPPFLAGS) -c -o $@ $<
+
+$(WORKER_OBJS) $(BACKEND_OBJS): $(BUILD)/%.o: %.c Makefile
+	@$(MKDIR_P) $(@D)
+	@echo "CC $@"
+	$(Q)$(CC) $(HA_CFLAGS) $(SERVER_CPPFLAGS) -c -o $@ $<
+
+$(LAUNCHER_OBJS): $(BUILD)/%.o: %.c Makefile
+	@$(MKDIR_P) $(@D)
+	@echo "CC $@"
+	$(Q)$(CC) $(HA_CFLAGS) $(FRONTEND_CPPFLAGS) -c -o $@ $<
+
+$(PLAIN_ASAN_OBJS) $(SIM_OBJS) $(UNIT_OBJS): $(BUILD)/asan/%.o: %.c Makefile
+	@$(MKDIR_P) $(@D)
+	@echo "CC $@"
+	$(Q)$(CC) $(ASAN_CFLAGS) $(ASAN_CPPFLAGS) -c -o $@ $<
+
+# Both modules are in one process and both contain core: -Bsymbolic lets each
+# run the copy that it was built with.
+$(BUILD)/pg_ha.so: $(BACKEND_OBJS) $(CORE_OBJS)
+	@echo "LD $@"
+	$(Q)$(CC) $(CFLAGS) -shared -Wl,-Bsymbolic -o $@ $^ $(LDFLAGS) -lm
+
+$(BUILD)/pg_ha_worker.so: $(WORKER_OBJS) $(CORE_OBJS) $(DCS_OBJS)
+	@echo "LD $@"
+	$(Q)$(CC) $(CFLAGS) -shared -Wl,-Bsymbolic -o $@ $^ $(LDFLAGS) $(PLAIN_LIBS)
+
+$(BUILD)/pg_ha_launcher: $(LAUNCHER_OBJS) $(CORE_OBJS) $(DCS_OBJS)
+	@echo "LD $@"
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDFLAGS_EX) $(LAUNCHER_LIBS)
+
+$(BUILD)/pg_ha_sim: $(SIM_OBJS) $(PLAIN_ASAN_OBJS)
+	@echo "LD $@"
+	$(Q)$(CC) $(ASAN_CFLAGS) -o $@ $^ $(PLAIN_LIBS)
+
+$(UNIT_BUILT): $(BUILD)/unit/%: $(BUILD)/asan/t/unit/%.o $(PLAIN_ASAN_OBJS)
+	@$(MKDIR_P) $(@D)
+	@echo "LD $@"
+	$(Q)$(CC) $(ASAN_CFLAGS) -o $@ $^ $(PLAIN_LIBS)
+
+# Intermediate objects of the tests are kept.
+.SECONDARY:
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+install: install-programs
+uninstall: uninstall-programs
+
+.PHONY: install-programs uninstall-programs
+install-programs: all
+	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)' '$(DESTDIR)$(bindir)'
+	for module in $(MODULES_BUILT); do \
+		$(INSTALL_SHLIB) $$module '$(DESTDIR)$(pkglibdir)/' || exit; done
+	for program in $(LAUNCHER_BUILT); do \
+		$(INSTALL_PROGRAM) $$program '$(DESTDIR)$(bindir)/' || exit; done
+
+uninstall-programs:
+	rm -f '$(DESTDIR)$(pkglibdir)/pg_ha.so' \
+		'$(DESTDIR)$(pkglibdir)/pg_ha_worker.so' \
+		'$(DESTDIR)$(bindir)/pg_ha_launcher'
+
+else
+
+$(MODULES_BUILT) $(LAUNCHER_BUILT) $(SIM_BUILT) $(UNIT_BUILT): no-server
+
+.PHONY: no-server all install uninstall installcheck clean distclean
+no-server:
+	@echo "PostgreSQL's server headers are missing; run scripts/setup" >&2
+	@echo "(or name another server's with PG_CONFIG=/path/to/pg_config)" >&2
+	@exit 1
+
+all install uninstall installcheck: no-server
+
+clean:
+	rm -rf $(EXTRA_CLEAN)
+
+distclean: clean
+
+endif
+
+# The private tree and the downloaded programs are no part of "clean".
+.PHONY: distclean-tree
+distclean: distclean-tree
+distclean-tree:
+	scripts/private-tree --remove
+	rm -rf .deps
+
+# ---------------------------------------------------------------------------
+# Tests and the demo.  Nothing here needs root once scripts/setup has run.
+
+.PHONY: test check-all check-unit check-sim check-regress check-tap tree \
+	demo demo-stop lint indent
+
+# The server may be missing when make starts, hence the second make.
+test: ## set up, build and run every test
+	scripts/setup
+	$(MAKE) check-all
+
+# One after the other, also under -j: they share the private tree.
+check-all: ## every test, without looking for missing packages
+	$(MAKE) tree
+	$(MAKE) check-unit
+	$(MAKE) check-sim
+	$(MAKE) check-regress
+	$(MAKE) check-tap
+	@. scripts/env.sh && echo "all tests passed; logs are in $$PGHA_WORK"
+
+tree: all ## install into a private copy of the server
+	scripts/private-tree
+	. scripts/env.sh && $(MAKE) -s install DESTDIR="$$PGHA_TREE"
+	scripts/private-tree --stage
+
+check-unit: units ## the unit tests, under sanitizers
+ifeq ($(UNIT_SRCS),)
+	@echo "no unit tests in t/unit"
+else
+	prove -e '' $(PROVE_FLAGS) $(UNIT_BUILT)
+endif
+
+# sim/run, if there is one, knows which seeds and how many.
+check-sim: sim ## the simulator, under sanitizers
+ifeq ($(SIM_SRCS),)
+	@echo "no simulator in sim"
+else ifneq ($(wildcard sim/run),)
+	sim/run $(BUILD)/pg_ha_sim $(SIM_ARGS)
+else
+	$(BUILD)/pg_ha_sim $(SIM_ARGS)
+endif
+
+check-regress: tree ## the SQL tests, in a temporary instance
+ifeq ($(REGRESS),)
+	@echo "no SQL tests in sql"
+else
+	scripts/as-postgres scripts/run-regress $(REGRESS)
+endif
+
+check-tap: tree ## the scenarios with a real Consul; TAP="t/x.pl" chooses
+ifeq ($(TAP_TESTS_ALL),)
+	@echo "no scenarios in t"
+else
+	scripts/as-postgres scripts/run-tap -j $(PROVE_JOBS) $(PROVE_FLAGS) \
+		$(or $(TAP),$(TAP_TESTS_ALL))
+endif
+
+demo: ## run the demonstration
+	scripts/setup
+	$(MAKE) tree
+	scripts/as-postgres demo/run $(DEMO_ARGS)
+
+demo-stop: ## stop what the demonstration left running
+	scripts/as-postgres demo/stop
+
+lint: ## clang-tidy and cppcheck
+	scripts/setup --lint
+	SERVER_CPPFLAGS="$(SERVER_CPPFLAGS)" \
+		FRONTEND_CPPFLAGS="$(FRONTEND_CPPFLAGS)" tools/lint $(FILES)
+
+indent: ## format the sources as PostgreSQL's are
+	tools/indent $(FILES)

@@ -1,0 +1,98 @@
+/* pg_ha 1.0: what administrators see and do in SQL */
+
+-- complain if this file is not run by CREATE EXTENSION
+\echo Use "CREATE EXTENSION pg_ha" to load this file. \quit
+
+CREATE FUNCTION pg_ha_status() RETURNS jsonb
+LANGUAGE C VOLATILE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'pg_ha_status_sql';
+COMMENT ON FUNCTION pg_ha_status() IS
+'this node and its cluster in one document: role, leader, term, fence (state, remaining_ms), consul, the rule in force and why';
+REVOKE ALL ON FUNCTION pg_ha_status() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pg_ha_status() TO pg_monitor;
+
+CREATE FUNCTION pg_ha_document(name text) RETURNS jsonb
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'pg_ha_document_sql';
+COMMENT ON FUNCTION pg_ha_document(text) IS
+'"members" or "history" as the worker last published it, a JSON array; what the views of these names are made from';
+REVOKE ALL ON FUNCTION pg_ha_document(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pg_ha_document(text) TO pg_monitor;
+
+CREATE FUNCTION pg_ha_events_read() RETURNS SETOF jsonb
+LANGUAGE C VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'pg_ha_events_sql';
+COMMENT ON FUNCTION pg_ha_events_read() IS
+'the lines of this member''s event file that are whole, oldest first; what pg_ha_events is made from';
+REVOKE ALL ON FUNCTION pg_ha_events_read() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pg_ha_events_read() TO pg_monitor;
+
+CREATE FUNCTION pg_ha_rules_read(OUT id int, OUT section text, OUT action text, OUT why text)
+RETURNS SETOF record
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'pg_ha_rules_sql';
+COMMENT ON FUNCTION pg_ha_rules_read() IS
+'the rule table of this version, in the order in which rules are tried';
+REVOKE ALL ON FUNCTION pg_ha_rules_read() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pg_ha_rules_read() TO pg_monitor;
+
+CREATE VIEW pg_ha_members AS
+SELECT m.* FROM jsonb_to_recordset(pg_ha_document('members')) AS m(
+	name text, host text, port int, role text, state text, timeline int,
+	lsn pg_lsn, lag_bytes bigint, replication_state text, sync_state text,
+	pending_restart boolean, pending_restart_settings text[], tags jsonb,
+	api_url text, seen_at timestamptz);
+COMMENT ON VIEW pg_ha_members IS
+'the members of the cluster as this node last read them from Consul';
+COMMENT ON COLUMN pg_ha_members.name IS 'the member''s name';
+COMMENT ON COLUMN pg_ha_members.host IS 'where clients and members connect';
+COMMENT ON COLUMN pg_ha_members.port IS 'where clients and members connect';
+COMMENT ON COLUMN pg_ha_members.role IS 'leader or replica';
+COMMENT ON COLUMN pg_ha_members.state IS 'running, streaming, starting, stopped, creating replica, ...';
+COMMENT ON COLUMN pg_ha_members.timeline IS 'of its last WAL';
+COMMENT ON COLUMN pg_ha_members.lsn IS 'leader: flushed; others: received or replayed, whichever is further';
+COMMENT ON COLUMN pg_ha_members.lag_bytes IS 'bytes behind the leader''s position as this node knows it; null for the leader';
+COMMENT ON COLUMN pg_ha_members.replication_state IS 'streaming, or null';
+COMMENT ON COLUMN pg_ha_members.sync_state IS 'async, or null when not streaming';
+COMMENT ON COLUMN pg_ha_members.pending_restart IS 'a changed setting waits for a restart';
+COMMENT ON COLUMN pg_ha_members.pending_restart_settings IS 'their names; known for this node';
+COMMENT ON COLUMN pg_ha_members.tags IS 'pg_ha.tags of the member; known for this node';
+COMMENT ON COLUMN pg_ha_members.api_url IS 'its REST endpoint';
+COMMENT ON COLUMN pg_ha_members.seen_at IS 'when this node read it';
+
+CREATE VIEW pg_ha_history AS
+SELECT h.* FROM jsonb_to_recordset(pg_ha_document('history')) AS h(
+	timeline int, lsn pg_lsn, reason text, at timestamptz, leader text)
+ORDER BY h.timeline;
+COMMENT ON VIEW pg_ha_history IS
+'the cluster''s timelines: where each ended, and who led the next';
+COMMENT ON COLUMN pg_ha_history.timeline IS 'the timeline that ended';
+COMMENT ON COLUMN pg_ha_history.lsn IS 'where it ended';
+COMMENT ON COLUMN pg_ha_history.reason IS 'as PostgreSQL''s history file has it';
+COMMENT ON COLUMN pg_ha_history.at IS 'when the next one began; null if not known';
+COMMENT ON COLUMN pg_ha_history.leader IS 'who began the next one; null if not known';
+
+CREATE VIEW pg_ha_events AS
+SELECT (e->>'time')::timestamptz AS at, e->>'member' AS member,
+	(e->>'rule')::int AS rule, e->>'action' AS action, e->>'what' AS what,
+	e->'facts' AS facts
+FROM pg_ha_events_read() AS e;
+COMMENT ON VIEW pg_ha_events IS
+'what this member decided and saw, oldest first; kept on disk, bounded';
+COMMENT ON COLUMN pg_ha_events.at IS 'when it was written down';
+COMMENT ON COLUMN pg_ha_events.member IS 'who wrote it';
+COMMENT ON COLUMN pg_ha_events.rule IS 'the rule of pg_ha_rules that decided; 0 where none did';
+COMMENT ON COLUMN pg_ha_events.action IS 'what was done';
+COMMENT ON COLUMN pg_ha_events.what IS 'a sentence';
+COMMENT ON COLUMN pg_ha_events.facts IS 'the facts it was decided from';
+
+CREATE VIEW pg_ha_rules AS SELECT * FROM pg_ha_rules_read();
+COMMENT ON VIEW pg_ha_rules IS
+'the numbered rules; the first whose condition holds decides';
+COMMENT ON COLUMN pg_ha_rules.id IS 'as in pg_ha_events.rule and the logs';
+COMMENT ON COLUMN pg_ha_rules.section IS 'safety, leader, election, follow, instance not running';
+COMMENT ON COLUMN pg_ha_rules.action IS 'what is done';
+COMMENT ON COLUMN pg_ha_rules.why IS 'when it applies';
+
+REVOKE ALL ON pg_ha_members, pg_ha_history, pg_ha_events, pg_ha_rules FROM PUBLIC;
+GRANT SELECT ON pg_ha_members, pg_ha_history, pg_ha_events, pg_ha_rules TO pg_monitor;

@@ -1,0 +1,821 @@
+/*
+ * decide.c
+ *	  The rules: facts in, one decision out.
+ *
+ * The table at the end of this file is the product.  A rule's condition may
+ * rely on every rule before it not having matched.
+ */
+#include "core/decide.h"
+
+#include <string.h>
+
+#include "core/election.h"
+
+/* how long a crashed leader waits for standbys to say what they received */
+#define DECIDE_SUCCESSOR_WAIT_MS 150
+
+/* how often a rewind may fail before the directory is cloned anew */
+#define DECIDE_REWINDS_MAX 2
+
+static inline HaTime
+decide_after(HaTime since, int64_t ms)
+{
+	return since + ms * HA_NS_PER_MS;
+}
+
+/* ------------------------------------------------------------------------
+ * Facts by the names the rules use
+ * ------------------------------------------------------------------------
+ */
+
+static bool
+is_launcher(const HaView *v)
+{
+	return v->brain == HA_BRAIN_LAUNCHER;
+}
+
+static bool
+is_running(const HaView *v)
+{
+	return v->instance == HA_INSTANCE_RUNNING;
+}
+
+static bool
+is_standby(const HaView *v)
+{
+	return is_running(v) && v->role == HA_ROLE_STANDBY;
+}
+
+static bool
+is_primary(const HaView *v)
+{
+	return is_running(v) && v->role == HA_ROLE_PRIMARY;
+}
+
+/* no process is left and the directory is whole */
+static bool
+is_down(const HaView *v)
+{
+	return v->instance == HA_INSTANCE_DOWN ||
+		v->instance == HA_INSTANCE_CRASHED;
+}
+
+static bool
+is_ours(const HaView *v)
+{
+	return v->standing == HA_STANDING_OURS;
+}
+
+static bool
+is_free(const HaView *v)
+{
+	return v->standing == HA_STANDING_EXPIRED ||
+		v->standing == HA_STANDING_RELEASED;
+}
+
+/* another member leads, and can be followed */
+static const HaMember *
+leading_primary(const HaView *v)
+{
+	const HaMember *leader = NULL;
+
+	if (v->standing == HA_STANDING_HELD && v->leader[0] != '\0' &&
+		strcmp(v->leader, v->self) != 0)
+		leader = pgha_view_member(v, v->leader);
+	if (leader == NULL || leader->role != HA_ROLE_PRIMARY || !leader->running)
+		return NULL;
+	return leader;
+}
+
+static HaKinship
+own_kinship(const HaView *v)
+{
+	if (!v->history_known)
+		return HA_KIN_UNKNOWN;
+	return pgha_timelines_kinship(&v->history, v->tli, v->lsn);
+}
+
+/* Diverged from a primary whose history is the one that was read. */
+static bool
+is_diverged(const HaView *v)
+{
+	const HaMember *leader = leading_primary(v);
+
+	return leader != NULL &&
+		leader->tli == pgha_timelines_current(&v->history) &&
+		own_kinship(v) == HA_KIN_DIVERGED;
+}
+
+/* ------------------------------------------------------------------------
+ * 0xx and 1xx: what comes before everything
+ * ------------------------------------------------------------------------
+ */
+
+static bool
+when_operator_stops(const HaView *v)
+{
+	return is_launcher(v) && v->stop_requested &&
+		(is_running(v) || v->instance == HA_INSTANCE_STARTING);
+}
+
+static bool
+when_worker_wants_rejoin(const HaView *v)
+{
+	return is_launcher(v) && v->rejoin_requested && is_running(v);
+}
+
+static bool
+when_worker_decides(const HaView *v)
+{
+	return is_launcher(v) && is_running(v);
+}
+
+static bool
+when_processes_left(const HaView *v)
+{
+	return v->instance == HA_INSTANCE_DYING;
+}
+
+static bool
+when_job_runs(const HaView *v)
+{
+	return v->instance == HA_INSTANCE_BUSY;
+}
+
+static bool
+when_consul_unknown(const HaView *v)
+{
+	return !v->cluster_known;
+}
+
+static bool
+when_foreign(const HaView *v)
+{
+	return v->initialize_sysid != 0 && v->sysid != 0 && !v->fresh &&
+		v->sysid != v->initialize_sysid &&
+		v->instance != HA_INSTANCE_EMPTY &&
+		v->instance != HA_INSTANCE_HALF_DONE;
+}
+
+static bool
+when_name_taken(const HaView *v)
+{
+	return v->name_lock == HA_NAME_TAKEN;
+}
+
+static bool
+when_stranger(const HaView *v)
+{
+	return v->stranger;
+}
+
+static bool
+when_write_pending(const HaView *v)
+{
+	return v->write_pending;
+}
+
+static bool
+when_write_unresolved(const HaView *v)
+{
+	return v->write_unresolved && !v->takeover_unresolved;
+}
+
+static bool
+when_taken_over(const HaView *v)
+{
+	return is_primary(v) && v->other_term_confirmed &&
+		v->standing == HA_STANDING_HELD;
+}
+
+static bool
+when_maybe_taken_over(const HaView *v)
+{
+	return is_primary(v) && v->standing == HA_STANDING_HELD &&
+		v->leader[0] != '\0' && strcmp(v->leader, v->self) != 0;
+}
+
+static bool
+when_canary_late(const HaView *v)
+{
+	return is_ours(v) && is_running(v) && v->canary_late;
+}
+
+/* ------------------------------------------------------------------------
+ * 2xx: the lease is ours
+ * ------------------------------------------------------------------------
+ */
+
+static bool
+when_restored(const HaView *v)
+{
+	return v->standing == HA_STANDING_RESTORED && is_primary(v) &&
+		v->session_held;
+}
+
+static bool
+when_stop_takes_too_long(const HaView *v)
+{
+	return v->instance == HA_INSTANCE_STOPPING &&
+		v->now >= decide_after(v->instance_since,
+							   v->timeouts.primary_stop_timeout_ms);
+}
+
+static bool
+when_start_takes_too_long(const HaView *v)
+{
+	return is_ours(v) && v->instance == HA_INSTANCE_STARTING &&
+		v->now >= decide_after(v->served_at != 0 ? v->served_at :
+							   v->instance_since,
+							   v->timeouts.primary_start_timeout_ms);
+}
+
+static bool
+when_leader_cannot_start(const HaView *v)
+{
+	return is_ours(v) && v->instance == HA_INSTANCE_CRASHED &&
+		(v->wal_end == HA_WAL_END_UNREADABLE ||
+		 (v->served_at != 0 &&
+		  v->now >= decide_after(v->served_at,
+								 v->timeouts.primary_start_timeout_ms)));
+}
+
+/* a clean shutdown wrote its last record; processes may still be left */
+static bool
+when_leader_shut_down(const HaView *v)
+{
+	return is_ours(v) && is_launcher(v) && v->wal_clean_end &&
+		v->stop_requested && (v->instance == HA_INSTANCE_STOPPING ||
+							  v->instance == HA_INSTANCE_DOWN);
+}
+
+static bool
+when_heartbeat_due(const HaView *v)
+{
+	return is_ours(v) && v->session_held && v->now >= v->heartbeat_due &&
+		v->name_lock == HA_NAME_HELD &&
+		v->instance != HA_INSTANCE_EMPTY &&
+		v->instance != HA_INSTANCE_HALF_DONE;
+}
+
+static bool
+when_wal_end_unknown(const HaView *v)
+{
+	return is_ours(v) && v->instance == HA_INSTANCE_CRASHED &&
+		v->was_primary && v->wal_end == HA_WAL_END_UNKNOWN;
+}
+
+/* a member that received all this instance ever wrote */
+static const HaMember *
+complete_successor(const HaView *v)
+{
+	const HaMember *best = NULL;
+	int			i;
+
+	for (i = 0; i < v->nmembers; i++)
+	{
+		const HaMember *m = &v->members[i];
+
+		if (strcmp(m->name, v->self) == 0 || !m->pgha || !m->launcher ||
+			!m->running || m->nofailover || m->role != HA_ROLE_STANDBY ||
+			m->tli != v->tli || m->lsn < v->lsn)
+			continue;
+		if (best == NULL || m->failover_priority > best->failover_priority)
+			best = m;
+	}
+	return best;
+}
+
+/* a member that has not said yet where its receiver ended */
+static bool
+successor_still_streams(const HaView *v)
+{
+	int			i;
+
+	for (i = 0; i < v->nmembers; i++)
+	{
+		const HaMember *m = &v->members[i];
+
+		if (strcmp(m->name, v->self) != 0 && m->pgha && m->streaming &&
+			m->running && m->role == HA_ROLE_STANDBY)
+			return true;
+	}
+	return false;
+}
+
+static bool
+when_successor_complete(const HaView *v)
+{
+	return is_ours(v) && v->instance == HA_INSTANCE_CRASHED &&
+		v->wal_end == HA_WAL_END_KNOWN && complete_successor(v) != NULL;
+}
+
+static void
+fill_successor(const HaView *v, HaDecision *d)
+{
+	const HaMember *successor = complete_successor(v);
+
+	if (successor != NULL)
+		memcpy(d->target, successor->name, sizeof(d->target));
+}
+
+static bool
+when_successor_awaited(const HaView *v)
+{
+	return is_ours(v) && v->instance == HA_INSTANCE_CRASHED &&
+		v->wal_end == HA_WAL_END_KNOWN && successor_still_streams(v) &&
+		v->now < decide_after(v->instance_since, DECIDE_SUCCESSOR_WAIT_MS);
+}
+
+static void
+fill_successor_wait(const HaView *v, HaDecision *d)
+{
+	d->deadline = decide_after(v->instance_since, DECIDE_SUCCESSOR_WAIT_MS);
+}
+
+static bool
+when_retry_later(const HaView *v)
+{
+	return v->now < v->retry_at &&
+		(is_down(v) || v->instance == HA_INSTANCE_EMPTY ||
+		 v->instance == HA_INSTANCE_HALF_DONE);
+}
+
+static void
+fill_retry(const HaView *v, HaDecision *d)
+{
+	d->deadline = v->retry_at;
+}
+
+static bool
+when_leader_is_down(const HaView *v)
+{
+	return is_ours(v) && is_launcher(v) && is_down(v) && !v->stop_requested &&
+		v->name_lock == HA_NAME_HELD;
+}
+
+static bool
+when_crashed_leader_stops(const HaView *v)
+{
+	return is_ours(v) && is_launcher(v) && is_down(v) && v->stop_requested;
+}
+
+static bool
+when_leader_unfit(const HaView *v)
+{
+	return is_ours(v) && is_standby(v) && !v->promoting &&
+		!v->launcher_present;
+}
+
+static bool
+when_leader_to_promote(const HaView *v)
+{
+	return is_ours(v) && is_standby(v) && !v->promoting && v->lease_valid;
+}
+
+static void
+fill_heartbeat(const HaView *v, HaDecision *d)
+{
+	d->deadline = v->heartbeat_due;
+}
+
+/* ------------------------------------------------------------------------
+ * 3xx: the lease is free
+ * ------------------------------------------------------------------------
+ */
+
+static bool
+when_paused(const HaView *v)
+{
+	return is_running(v) && v->standing == HA_STANDING_PAUSED;
+}
+
+static bool
+when_gap(const HaView *v)
+{
+	return is_running(v) && v->standing == HA_STANDING_GAP;
+}
+
+static void
+fill_standing(const HaView *v, HaDecision *d)
+{
+	d->deadline = v->standing_until;
+}
+
+static bool
+when_no_session(const HaView *v)
+{
+	return is_running(v) && is_free(v) &&
+		(!v->session_held || v->name_lock != HA_NAME_HELD);
+}
+
+static bool
+when_no_candidate(const HaView *v)
+{
+	return is_running(v) && is_free(v) &&
+		pgha_election_candidacy(v) != HA_CANDIDATE_YES;
+}
+
+static bool
+when_another_is_named(const HaView *v)
+{
+	return is_running(v) && v->standing == HA_STANDING_NAMED;
+}
+
+static bool
+when_end_received(const HaView *v)
+{
+	return is_running(v) && v->standing == HA_STANDING_RELEASED &&
+		v->end_known && v->lsn >= v->optime;
+}
+
+static bool
+when_receiver_on(const HaView *v)
+{
+	return is_standby(v) && is_free(v) && v->receiver_on;
+}
+
+static bool
+when_no_ballot(const HaView *v)
+{
+	return is_running(v) && is_free(v) &&
+		(!v->ballot.present || v->ballot.term != v->lease_term ||
+		 v->ballot.seq != v->lease_seq || v->ballot.tli != v->tli);
+}
+
+static bool
+when_not_our_turn(const HaView *v)
+{
+	return is_running(v) && is_free(v) &&
+		v->now < pgha_election_count(v).turn;
+}
+
+static void
+fill_turn(const HaView *v, HaDecision *d)
+{
+	d->deadline = pgha_election_count(v).turn;
+}
+
+static bool
+when_our_turn(const HaView *v)
+{
+	return is_running(v) && is_free(v);
+}
+
+/* ------------------------------------------------------------------------
+ * 4xx: another member leads
+ * ------------------------------------------------------------------------
+ */
+
+static bool
+when_running_diverged(const HaView *v)
+{
+	return is_standby(v) && v->launcher_present && is_diverged(v);
+}
+
+static bool
+when_replay_paused(const HaView *v)
+{
+	return is_standby(v) && v->replay_paused && v->launcher_present;
+}
+
+static bool
+when_follows_another(const HaView *v)
+{
+	return is_standby(v) && leading_primary(v) != NULL &&
+		strcmp(v->following, v->leader) != 0;
+}
+
+static void
+fill_leader(const HaView *v, HaDecision *d)
+{
+	memcpy(d->target, v->leader, sizeof(d->target));
+}
+
+static bool
+when_follows(const HaView *v)
+{
+	return is_standby(v) && leading_primary(v) != NULL;
+}
+
+static bool
+when_running(const HaView *v)
+{
+	return is_running(v);
+}
+
+/* ------------------------------------------------------------------------
+ * 6xx: the instance does not run, and the lease is not ours
+ * ------------------------------------------------------------------------
+ */
+
+static bool
+when_stop_requested(const HaView *v)
+{
+	return v->stop_requested;
+}
+
+static bool
+when_name_not_held(const HaView *v)
+{
+	return v->name_lock != HA_NAME_HELD;
+}
+
+static bool
+scope_is_empty(const HaView *v)
+{
+	return !v->initialize_present && v->scope_empty_since != 0;
+}
+
+static HaTime
+scope_won_at(const HaView *v)
+{
+	return decide_after(v->scope_empty_since, v->timeouts.ttl_ms +
+						pgha_lease_margin_ms(v->timeouts.ttl_ms));
+}
+
+static bool
+when_empty_scope_and_directory(const HaView *v)
+{
+	return v->instance == HA_INSTANCE_EMPTY && scope_is_empty(v);
+}
+
+/* a directory that may become the cluster's first */
+static bool
+may_found_cluster(const HaView *v)
+{
+	return is_down(v) && scope_is_empty(v) && !v->standby_signal;
+}
+
+static bool
+when_scope_too_young(const HaView *v)
+{
+	return may_found_cluster(v) && v->now < scope_won_at(v);
+}
+
+static void
+fill_scope(const HaView *v, HaDecision *d)
+{
+	d->deadline = scope_won_at(v);
+}
+
+static bool
+when_scope_free(const HaView *v)
+{
+	return may_found_cluster(v) && v->session_held;
+}
+
+/* nothing in the directory is worth keeping */
+static bool
+when_nothing_to_clone_from(const HaView *v)
+{
+	bool		lost_race = v->fresh && v->initialize_present &&
+		v->initialize_sysid != v->sysid;
+
+	return v->instance == HA_INSTANCE_EMPTY ||
+		v->instance == HA_INSTANCE_HALF_DONE || (is_down(v) && lost_race);
+}
+
+static bool
+when_clone_wanted(const HaView *v)
+{
+	return leading_primary(v) != NULL && when_nothing_to_clone_from(v);
+}
+
+static bool
+when_old_primary_end_unknown(const HaView *v)
+{
+	return v->instance == HA_INSTANCE_CRASHED && v->was_primary &&
+		leading_primary(v) != NULL && v->wal_end == HA_WAL_END_UNKNOWN;
+}
+
+static bool
+when_rewind_wanted(const HaView *v)
+{
+	return is_down(v) && is_diverged(v) && v->use_pg_rewind &&
+		v->rewinds_failed < DECIDE_REWINDS_MAX;
+}
+
+static bool
+when_rewind_impossible(const HaView *v)
+{
+	return is_down(v) && is_diverged(v);
+}
+
+static bool
+when_down(const HaView *v)
+{
+	return is_down(v);
+}
+
+static bool
+always(const HaView *v)
+{
+	(void) v;
+	return true;
+}
+
+/* ------------------------------------------------------------------------
+ * The table
+ * ------------------------------------------------------------------------
+ */
+
+static const HaRule rules[] = {
+	/* 1xx: safety, and the launcher beside a worker */
+	{101, when_operator_stops, HA_ACTION_STOP,
+	"the node is to be stopped", NULL},
+	{102, when_worker_wants_rejoin, HA_ACTION_STOP,
+	"the worker asked for a rejoin", NULL},
+	{103, when_worker_decides, HA_ACTION_WAIT,
+	"the worker decides while the instance runs", NULL},
+	{104, when_processes_left, HA_ACTION_KILL,
+	"the postmaster is gone and processes of the instance are left", NULL},
+	{105, when_stop_takes_too_long, HA_ACTION_KILL,
+	"stopping has taken longer than primary_stop_timeout", NULL},
+	{106, when_job_runs, HA_ACTION_WAIT,
+	"a job is at work on the data directory", NULL},
+	{107, when_consul_unknown, HA_ACTION_WAIT,
+	"Consul has not answered in this life", NULL},
+	{108, when_foreign, HA_ACTION_REFUSE,
+	"the data directory belongs to another cluster", NULL},
+	{109, when_stranger, HA_ACTION_CLOSE,
+	"somebody else writes under our term", NULL},
+	{110, when_write_pending, HA_ACTION_WAIT,
+	"a write to the lease awaits its answer", NULL},
+	{111, when_name_taken, HA_ACTION_CLOSE,
+	"another member of the same name is alive", NULL},
+	{112, when_write_unresolved, HA_ACTION_CONFIRM,
+	"the outcome of a write to the lease is not known", NULL},
+	{113, when_taken_over, HA_ACTION_REJOIN,
+	"another member has taken over", NULL},
+	{114, when_maybe_taken_over, HA_ACTION_CONFIRM,
+	"another member seems to have taken over", NULL},
+	{115, when_canary_late, HA_ACTION_CLOSE,
+	"the instance does not prove that it is alive", NULL},
+
+	/* 2xx: leader */
+	{201, when_restored, HA_ACTION_TAKEOVER,
+	"status was lost or went back while our lease runs", NULL},
+	{203, when_start_takes_too_long, HA_ACTION_KILL,
+	"starting has taken longer than primary_start_timeout", NULL},
+	{204, when_leader_cannot_start, HA_ACTION_RELEASE,
+	"the leader can't be started again in time", NULL},
+	{205, when_leader_shut_down, HA_ACTION_RELEASE,
+	"the leader was shut down and its last record is written", fill_successor},
+	{206, when_successor_complete, HA_ACTION_RELEASE,
+	"the leader crashed and a standby has all of its WAL", fill_successor},
+	{207, when_heartbeat_due, HA_ACTION_HEARTBEAT,
+	"the lease is ours and a heartbeat is due", NULL},
+	{208, when_wal_end_unknown, HA_ACTION_FIND_WAL_END,
+	"the leader crashed and the end of its WAL is not known", NULL},
+	{209, when_successor_awaited, HA_ACTION_WAIT,
+	"the leader crashed and standbys have not said what they received",
+	fill_successor_wait},
+	{210, when_retry_later, HA_ACTION_WAIT,
+	"the last attempt failed; the next one is due later", fill_retry},
+	{211, when_leader_is_down, HA_ACTION_START_PRIMARY,
+	"the lease is ours and the instance does not run", NULL},
+	{212, when_crashed_leader_stops, HA_ACTION_RELEASE,
+	"the node stops and the lease is ours", NULL},
+	{213, when_leader_unfit, HA_ACTION_RELEASE,
+	"the lease is ours and there is no launcher to promote", NULL},
+	{214, when_leader_to_promote, HA_ACTION_PROMOTE,
+	"the lease is ours and the instance is a standby", NULL},
+	{219, is_ours, HA_ACTION_WAIT,
+	"the lease is ours", fill_heartbeat},
+
+	/* 3xx: no leader */
+	{301, when_paused, HA_ACTION_WAIT,
+	"the lease is paused: nobody takes over", NULL},
+	{302, when_gap, HA_ACTION_WAIT,
+	"Consul answered with gaps: the holder has the first word", fill_standing},
+	{303, when_no_session, HA_ACTION_WAIT,
+	"this member has no session or not its name", NULL},
+	{304, when_no_candidate, HA_ACTION_WAIT,
+	"the lease is free and this member is no candidate", NULL},
+	{305, when_another_is_named, HA_ACTION_WAIT,
+	"the lease was released to another member", fill_standing},
+	{306, when_end_received, HA_ACTION_TAKEOVER,
+	"the lease was released and this member has the last record", NULL},
+	{307, when_receiver_on, HA_ACTION_STOP_RECEIVER,
+	"the lease is free and the receiver may still be fed", NULL},
+	{308, when_no_ballot, HA_ACTION_PUBLISH_BALLOT,
+	"the lease is free and our ballot is not published", NULL},
+	{309, when_not_our_turn, HA_ACTION_WAIT,
+	"another candidate ranks before us, or its ballot is awaited", fill_turn},
+	{310, when_our_turn, HA_ACTION_TAKEOVER,
+	"the lease is free and no candidate ranks before us", NULL},
+
+	/* 4xx: another member leads */
+	{401, when_running_diverged, HA_ACTION_REJOIN,
+	"our WAL is not part of the leader's history", NULL},
+	{402, when_replay_paused, HA_ACTION_REJOIN,
+	"replay is paused by settings smaller than the primary's", NULL},
+	{403, when_follows_another, HA_ACTION_FOLLOW,
+	"the leader is not the one we stream from", fill_leader},
+	{404, when_follows, HA_ACTION_WAIT,
+	"following the leader", NULL},
+	{409, when_running, HA_ACTION_WAIT,
+	"no leader is known that could be followed", NULL},
+
+	/* 6xx: instance not running */
+	{601, when_stop_requested, HA_ACTION_WAIT,
+	"the node is stopped", NULL},
+	{602, when_name_not_held, HA_ACTION_WAIT,
+	"the member's name is not locked yet", NULL},
+	{603, when_empty_scope_and_directory, HA_ACTION_INITDB,
+	"neither the cluster nor the data directory exists", NULL},
+	{604, when_scope_too_young, HA_ACTION_WAIT,
+	"the scope has not been empty for ttl and margin", fill_scope},
+	{605, when_scope_free, HA_ACTION_INITIALIZE,
+	"the scope is empty: this directory founds the cluster", NULL},
+	{606, when_clone_wanted, HA_ACTION_CLONE,
+	"a whole copy of the leader is needed", fill_leader},
+	{607, when_nothing_to_clone_from, HA_ACTION_WAIT,
+	"no leader is there to clone from", NULL},
+	{608, when_old_primary_end_unknown, HA_ACTION_FIND_WAL_END,
+	"an old primary crashed and the end of its WAL is not known", NULL},
+	{609, when_rewind_wanted, HA_ACTION_REWIND,
+	"our WAL is not part of the leader's history", fill_leader},
+	{610, when_rewind_impossible, HA_ACTION_CLONE,
+	"our WAL is not part of the leader's history and can't be rewound",
+	fill_leader},
+	{611, when_down, HA_ACTION_START_STANDBY,
+	"the instance is down and the lease is not ours", fill_leader},
+	{699, always, HA_ACTION_WAIT,
+	"nothing to do", NULL},
+};
+
+#define NRULES ((int) (sizeof(rules) / sizeof(rules[0])))
+
+HaDecision
+pgha_decide(const HaView *view)
+{
+	HaDecision	decision;
+	int			i;
+
+	memset(&decision, 0, sizeof(decision));
+	decision.deadline = HA_TIME_NEVER;
+	for (i = 0; i < NRULES - 1; i++)
+	{
+		if (rules[i].when(view))
+			break;
+	}
+	decision.rule = rules[i].id;
+	decision.action = rules[i].action;
+	if (rules[i].fill != NULL)
+		rules[i].fill(view, &decision);
+	return decision;
+}
+
+const HaRule *
+pgha_rules(int *nrules)
+{
+	*nrules = NRULES;
+	return rules;
+}
+
+const HaRule *
+pgha_rule(int id)
+{
+	int			i;
+
+	for (i = 0; i < NRULES; i++)
+	{
+		if (rules[i].id == id)
+			return &rules[i];
+	}
+	return NULL;
+}
+
+const char *
+pgha_action_name(HaAction action)
+{
+	static const char *const names[] = {
+		[HA_ACTION_WAIT] = "wait",
+		[HA_ACTION_REFUSE] = "refuse",
+		[HA_ACTION_CLOSE] = "close",
+		[HA_ACTION_CONFIRM] = "confirm",
+		[HA_ACTION_HEARTBEAT] = "heartbeat",
+		[HA_ACTION_TAKEOVER] = "takeover",
+		[HA_ACTION_RELEASE] = "release",
+		[HA_ACTION_PROMOTE] = "promote",
+		[HA_ACTION_STOP_RECEIVER] = "stop receiver",
+		[HA_ACTION_PUBLISH_BALLOT] = "publish ballot",
+		[HA_ACTION_FOLLOW] = "follow",
+		[HA_ACTION_STOP] = "stop",
+		[HA_ACTION_REJOIN] = "rejoin",
+		[HA_ACTION_KILL] = "kill",
+		[HA_ACTION_FIND_WAL_END] = "find WAL end",
+		[HA_ACTION_INITDB] = "initdb",
+		[HA_ACTION_INITIALIZE] = "initialize",
+		[HA_ACTION_CLONE] = "clone",
+		[HA_ACTION_REWIND] = "rewind",
+		[HA_ACTION_START_PRIMARY] = "start primary",
+		[HA_ACTION_START_STANDBY] = "start standby",
+	};
+
+	if (action < 0 || action > HA_ACTION_LAST)
+		return "unknown";
+	return names[action];
+}

@@ -1,0 +1,402 @@
+/*
+ * lease.c
+ *	  The lease as arithmetic: one rule, no I/O, no clock of its own.
+ */
+#include "core/lease.h"
+
+#include <string.h>
+
+/* a named successor has the lease to itself for so long */
+#define LEASE_NAMED_MS 1000
+
+static inline bool
+lease_mutated(const HaLease *lease, HaMutation mutation)
+{
+	return (lease->mutations & mutation) != 0;
+}
+
+static inline HaTime
+lease_later(HaTime a, HaTime b)
+{
+	return a > b ? a : b;
+}
+
+static void
+lease_copy_name(char *to, size_t size, const char *from)
+{
+	strncpy(to, from, size - 1);
+	to[size - 1] = '\0';
+}
+
+void
+pgha_lease_init(HaLease *lease, uint64_t file_term, uint64_t highest_term,
+				uint64_t first_seq)
+{
+	memset(lease, 0, sizeof(*lease));
+	lease->my_term = file_term;
+	lease->highest_term = highest_term > file_term ? highest_term : file_term;
+	lease->next_seq = first_seq;
+	lease->own_ttl_ms = 10000;
+	lease->retry_timeout_ms = 3000;
+}
+
+void
+pgha_lease_set_timeouts(HaLease *lease, int64_t ttl_ms,
+						int64_t retry_timeout_ms)
+{
+	lease->own_ttl_ms = ttl_ms;
+	lease->retry_timeout_ms = retry_timeout_ms;
+}
+
+/* L: of the lease there is, else the last one seen, else our own ttl */
+static int64_t
+lease_ttl_ms(const HaLease *lease)
+{
+	if (lease->observed && lease->seen.lease.present)
+		return lease->seen.lease.ttl_ms;
+	if (lease->last_ttl_ms > 0)
+		return lease->last_ttl_ms;
+	return lease->own_ttl_ms;
+}
+
+static bool
+lease_same_index(const HaObservation *a, const HaObservation *b)
+{
+	return a->status_index == b->status_index &&
+		a->lease.present == b->lease.present &&
+		a->lease.term == b->lease.term &&
+		a->lease.seq == b->lease.seq;
+}
+
+/* Our own write is what this record shows: it landed. */
+static void
+lease_landed(HaLease *lease)
+{
+	HaTime		until = lease->last.sent_at +
+		lease->last.lease.ttl_ms * HA_NS_PER_MS;
+
+	lease->unresolved = false;
+	if (lease->last.kind == HA_WRITE_RELEASE)
+		return;
+	if (!lease_mutated(lease, HA_MUTATE_SEND_TIME))
+		lease->deadline = lease_later(lease->deadline, until);
+	lease->paused_in_force = lease->last.lease.paused;
+	lease->release_sent = false;
+}
+
+static bool
+lease_is_last_write(const HaLease *lease, const HaLeaseRecord *record)
+{
+	return lease->last.kind != HA_WRITE_NONE && record->present &&
+		record->term == lease->last.lease.term &&
+		record->seq == lease->last.lease.seq;
+}
+
+/*
+ * A read settles a write whose answer was bad: a heartbeat or release that is
+ * not there by now fails its check once we write again, a takeover only when
+ * status has left the index it checked.
+ */
+static void
+lease_settle(HaLease *lease, const HaObservation *seen)
+{
+	if (lease_is_last_write(lease, &seen->lease))
+		lease_landed(lease);
+	else if (lease->unresolved && !lease->in_flight && seen->consistent &&
+			 seen->sent_at >= lease->last.sent_at)
+	{
+		if (lease->last.kind != HA_WRITE_TAKEOVER ||
+			seen->status_index != lease->last.check_status_index)
+			lease->unresolved = false;
+	}
+}
+
+/*
+ * The clock: index_since is when this process received the index first, and
+ * starts anew after more than L without a successful read.
+ */
+static void
+lease_run_clock(HaLease *lease, const HaObservation *seen)
+{
+	HaTime		gap;
+
+	if (!lease->observed)
+	{
+		lease->index_since = seen->received_at;
+		lease->steady_since = seen->received_at;
+		return;
+	}
+	gap = seen->received_at - lease->seen.received_at;
+	if (!lease_same_index(&lease->seen, seen))
+		lease->index_since = seen->received_at;
+	else if (gap > lease_ttl_ms(lease) * HA_NS_PER_MS &&
+			 !lease_mutated(lease, HA_MUTATE_EMPTY_CLOCK))
+		lease->index_since = seen->received_at;
+	if (gap > lease->retry_timeout_ms * HA_NS_PER_MS)
+		lease->steady_since = seen->received_at;
+}
+
+void
+pgha_lease_observe(HaLease *lease, const HaObservation *seen)
+{
+	/* answers may overtake each other: a late one tells nothing new */
+	if (lease->observed && seen->received_at < lease->seen.received_at)
+		return;
+	/* nor does one that is older than our own last write's answer */
+	if (lease->observed && !seen->consistent &&
+		seen->sent_at < lease->seen.sent_at &&
+		seen->status_index < lease->seen.status_index)
+		return;
+
+	lease_run_clock(lease, seen);
+	lease->seen = *seen;
+	lease->observed = true;
+	if (seen->lease.present)
+	{
+		lease->last_ttl_ms = seen->lease.ttl_ms;
+		if (seen->lease.term > lease->highest_term)
+			lease->highest_term = seen->lease.term;
+	}
+	lease_settle(lease, seen);
+}
+
+bool
+pgha_lease_valid(const HaLease *lease, HaTime now)
+{
+	if (lease->release_sent)
+		return false;
+	return lease->paused_in_force || now < lease->deadline;
+}
+
+bool
+pgha_lease_ours(const HaLease *lease)
+{
+	return lease->observed && lease->my_term != 0 &&
+		lease->seen.lease.present &&
+		lease->seen.lease.term == lease->my_term &&
+		!lease->seen.lease.released;
+}
+
+/* status was lost or went back while our lease runs: take over at once */
+static bool
+lease_restored(const HaLease *lease, HaTime now)
+{
+	const HaLeaseRecord *record = &lease->seen.lease;
+
+	if (lease->my_term == 0 || lease->my_term < lease->highest_term ||
+		lease->release_sent || now >= lease->deadline)
+		return false;
+	return !record->present || record->term < lease->highest_term;
+}
+
+/* Whether a released lease may be taken before L + margin. */
+static HaStanding
+lease_released_standing(const HaLease *lease, const char *self, HaTime now,
+						HaTime *until)
+{
+	const HaLeaseRecord *record = &lease->seen.lease;
+	HaTime		named_until = lease->index_since +
+		LEASE_NAMED_MS * HA_NS_PER_MS;
+
+	if (record->successor[0] != '\0' && strcmp(record->successor, self) != 0 &&
+		now < named_until)
+	{
+		*until = named_until;
+		return HA_STANDING_NAMED;
+	}
+	return HA_STANDING_RELEASED;
+}
+
+HaStanding
+pgha_lease_standing(const HaLease *lease, const char *self, HaTime now,
+					HaTime *until)
+{
+	const HaLeaseRecord *record = &lease->seen.lease;
+	int64_t		wait_ms = lease_ttl_ms(lease);
+	HaTime		steady = lease->steady_since +
+		lease->retry_timeout_ms * HA_NS_PER_MS;
+
+	*until = HA_TIME_NEVER;
+	if (!lease->observed)
+		return HA_STANDING_UNKNOWN;
+	if (pgha_lease_ours(lease))
+		return HA_STANDING_OURS;
+	if (lease_restored(lease, now))
+		return HA_STANDING_RESTORED;
+	if (record->present && record->paused &&
+		!lease_mutated(lease, HA_MUTATE_PAUSE))
+		return HA_STANDING_PAUSED;
+	if (record->present && record->released && lease->seen.leader_index == 0)
+		return lease_released_standing(lease, self, now, until);
+
+	if (!lease_mutated(lease, HA_MUTATE_MARGIN))
+		wait_ms += pgha_lease_margin_ms(wait_ms);
+	*until = lease->index_since + wait_ms * HA_NS_PER_MS;
+	if (now < *until)
+		return HA_STANDING_HELD;
+	*until = steady;
+	if (now < steady)
+		return HA_STANDING_GAP;
+	*until = HA_TIME_NEVER;
+	if (now - lease->seen.received_at > lease->retry_timeout_ms * HA_NS_PER_MS)
+		return HA_STANDING_GAP;
+	return HA_STANDING_EXPIRED;
+}
+
+/*
+ * ttl_ms of a write: a lower ttl counts only when everything promised before,
+ * answered or not, is over.
+ */
+static int64_t
+lease_promise(HaLease *lease, HaTime now)
+{
+	int64_t		ttl_ms = lease->own_ttl_ms;
+	HaTime		left = lease->promise_until - now;
+
+	if (!lease_mutated(lease, HA_MUTATE_TTL_PROMISE) &&
+		left > ttl_ms * HA_NS_PER_MS)
+		ttl_ms = (left + HA_NS_PER_MS - 1) / HA_NS_PER_MS;
+	lease->promise_until = lease_later(lease->promise_until,
+									   now + ttl_ms * HA_NS_PER_MS);
+	return ttl_ms;
+}
+
+/* What every write has in common; remembers it as the latest sent. */
+static void
+lease_prepare(HaLease *lease, HaWriteKind kind, HaTime now, const char *self,
+			  const char *session, HaLeaseWrite *write)
+{
+	memset(write, 0, sizeof(*write));
+	write->kind = kind;
+	write->sent_at = now;
+	write->check_status_index = lease->seen.status_index;
+	write->check_leader_index = lease->seen.leader_index;
+	write->lease.present = true;
+	lease_copy_name(write->lease.holder, sizeof(write->lease.holder), self);
+	lease_copy_name(write->lease.session, sizeof(write->lease.session),
+					session);
+	write->lease.term = lease->my_term;
+	write->lease.seq = lease->next_seq++;
+	write->lease.ttl_ms = lease_promise(lease, now);
+}
+
+static void
+lease_sent(HaLease *lease, const HaLeaseWrite *write)
+{
+	lease->last = *write;
+	lease->in_flight = true;
+	lease->unresolved = false;
+}
+
+bool
+pgha_lease_prepare_heartbeat(HaLease *lease, HaTime now, const char *self,
+							 const char *session, bool paused,
+							 HaLeaseWrite *write)
+{
+	if (lease->in_flight || lease->unresolved || !pgha_lease_ours(lease))
+		return false;
+	lease_prepare(lease, HA_WRITE_HEARTBEAT, now, self, session, write);
+	write->lease.paused = paused;
+	lease_sent(lease, write);
+	return true;
+}
+
+/* A takeover that may still land is sent again under its own term. */
+static bool
+lease_takeover_repeats(const HaLease *lease)
+{
+	return lease->last.kind == HA_WRITE_TAKEOVER && lease->unresolved &&
+		lease->observed && lease->last.lease.term == lease->my_term &&
+		lease->last.check_status_index == lease->seen.status_index &&
+		lease->seen.lease.term < lease->my_term;
+}
+
+uint64_t
+pgha_lease_takeover_term(const HaLease *lease)
+{
+	if (lease_takeover_repeats(lease))
+		return lease->my_term;
+	return lease->highest_term + 1;
+}
+
+void
+pgha_lease_term_stored(HaLease *lease, uint64_t term)
+{
+	lease->my_term = term;
+	if (term > lease->highest_term)
+		lease->highest_term = term;
+}
+
+bool
+pgha_lease_prepare_takeover(HaLease *lease, HaTime now, const char *self,
+							const char *session, HaLeaseWrite *write)
+{
+	HaTime		until;
+	HaStanding	standing = pgha_lease_standing(lease, self, now, &until);
+
+	/*
+	 * The term was stored above everything seen, so a running lease of ours
+	 * shows as lost here: that is the restored case, still within its time.
+	 */
+	if (lease->in_flight ||
+		(lease->unresolved && !lease_takeover_repeats(lease)))
+		return false;
+	if (standing != HA_STANDING_EXPIRED && standing != HA_STANDING_RELEASED &&
+		standing != HA_STANDING_RESTORED)
+		return false;
+	if (lease->my_term <= lease->seen.lease.term)
+		return false;
+	lease_prepare(lease, HA_WRITE_TAKEOVER, now, self, session, write);
+	lease_sent(lease, write);
+	return true;
+}
+
+bool
+pgha_lease_prepare_release(HaLease *lease, HaTime now, const char *self,
+						   const char *session, const char *successor, bool end_known,
+						   HaLeaseWrite *write)
+{
+	if (lease->in_flight || lease->unresolved || !pgha_lease_ours(lease))
+		return false;
+	lease_prepare(lease, HA_WRITE_RELEASE, now, self, session, write);
+	write->lease.released = true;
+	write->lease.end_known = end_known;
+	lease_copy_name(write->lease.successor, sizeof(write->lease.successor),
+					successor);
+	lease->release_sent = true;
+	lease_sent(lease, write);
+	return true;
+}
+
+void
+pgha_lease_answer(HaLease *lease, HaWriteOutcome outcome,
+				  uint64_t new_status_index, uint64_t new_leader_index,
+				  HaTime now)
+{
+	HaObservation seen;
+
+	if (!lease->in_flight)
+		return;
+	lease->in_flight = false;
+	if (outcome != HA_OUTCOME_DONE)
+	{
+		lease->unresolved = true;
+		return;
+	}
+
+	seen = lease->seen;
+	seen.sent_at = lease->last.sent_at;
+	seen.received_at = now;
+	seen.consistent = true;
+	seen.status_index = new_status_index;
+	seen.lease = lease->last.lease;
+	seen.leader_index = new_leader_index;
+	memcpy(seen.leader_session, lease->last.lease.session,
+		   sizeof(seen.leader_session));
+	if (lease->last.kind == HA_WRITE_RELEASE)
+		seen.leader_index = 0;
+	if (lease_mutated(lease, HA_MUTATE_SEND_TIME))
+		lease->deadline = lease_later(lease->deadline,
+									  now + lease->last.lease.ttl_ms * HA_NS_PER_MS);
+	pgha_lease_observe(lease, &seen);
+}

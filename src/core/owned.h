@@ -1,0 +1,33 @@
+/*
+ * owned.h
+ *	  Settings of PostgreSQL that pg_ha decides on by itself.
+ *
+ * The launcher keeps them out of what it renders from cluster and node
+ * settings and strips them from postgresql.auto.conf; the worker refuses ALTER
+ * SYSTEM on them.  Names are compared without regard to case.
+ */
+#ifndef PGHA_OWNED_H
+#define PGHA_OWNED_H
+
+#include "core/types.h"
+
+typedef enum HaOwner
+{
+	HA_OWNER_USER,				/* not owned */
+	HA_OWNER_COMMAND_LINE,		/* said on the server's command line */
+	HA_OWNER_FILE,				/* said in the rendered file or follow.conf */
+	HA_OWNER_NODE,				/* pg_ha's own, or a place: node settings */
+} HaOwner;
+
+extern HaOwner pgha_owner(const char *name);
+
+/*
+ * The standby-critical five: cluster and node may set them, each member runs
+ * with the maximum of that and what its pg_control needs; not for ALTER SYSTEM.
+ */
+extern bool pgha_owned_critical(const char *name);
+
+/* Why a setting is owned and what to do instead; NULL if it isn't. */
+extern const char *pgha_owned_why(const char *name);
+
+#endif							/* PGHA_OWNED_H */

@@ -1,0 +1,92 @@
+/*
+ * brain.h
+ *	  One process's life as a member of the cluster: what it read from Consul,
+ *	  what it holds there, and what it writes.
+ *
+ * Used by the worker while the instance runs and by the launcher while no
+ * worker does.  A brain starts empty: its clock is its own and is never handed
+ * on (core/lease.h).  It keeps the node's session and member key alive, watches
+ * the cluster's folder, and carries out the writes a decision asks for.  It
+ * decides nothing.
+ *
+ *		tick ------> session, name lock, member key, watch ----> Consul
+ *		view <------ the last read, the lease, the members <----'
+ *		heartbeat, takeover, release, initialize: one transaction each
+ *
+ * Nothing here blocks, except fsync of the term file before a takeover.
+ */
+#ifndef PGHA_BRAIN_H
+#define PGHA_BRAIN_H
+
+#include "core/view.h"
+#include "dcs/consul.h"
+#include "dcs/documents.h"
+
+typedef struct HaBrain HaBrain;
+
+typedef enum HaReportLevel
+{
+	HA_REPORT_DEBUG,
+	HA_REPORT_INFO,
+	HA_REPORT_WARNING,
+} HaReportLevel;
+
+typedef void (*HaReport) (void *arg, HaReportLevel level, const char *text);
+
+typedef struct HaBrainConfig
+{
+	HaBrainKind kind;
+	const char *prefix;			/* "service/<scope>/" */
+	const char *scope;
+	const char *name;
+	const char *state_dir;
+	HaConsul   *consul;			/* borrowed */
+	HaReport	report;
+	void	   *arg;
+} HaBrainConfig;
+
+/* What a leader adds to its writes. */
+typedef struct HaLeaderWrite
+{
+	HaLsn		optime;
+	bool		paused;
+	uint64_t	sysid;			/* restores `initialize` if it is absent */
+	const char *history;		/* NULL = leave the key alone */
+	int			nslots;			/* -1 = keep what status has */
+	const HaSlotPosition *slots;
+} HaLeaderWrite;
+
+/* NULL with why set: the term file can't be read or written. */
+extern HaBrain *pgha_brain_create(const HaBrainConfig *config, char *why);
+extern void pgha_brain_free(HaBrain *brain);
+
+/* Start what is due; call after pgha_http_process and when `next` has come. */
+extern void pgha_brain_tick(HaBrain *brain, HaTime now);
+extern HaTime pgha_brain_next(const HaBrain *brain, HaTime now);
+
+/* Fill everything of a view that comes from Consul and the lease. */
+extern void pgha_brain_view(HaBrain *brain, HaTime now, HaView *view);
+
+/* What the member key shall say; written when it differs. */
+extern void pgha_brain_set_member(HaBrain *brain, const HaMemberDoc *doc);
+
+/* The actions of decisions.  False: not possible now, decide again. */
+extern bool pgha_brain_confirm(HaBrain *brain);
+extern bool pgha_brain_heartbeat(HaBrain *brain, const HaLeaderWrite *write);
+extern bool pgha_brain_takeover(HaBrain *brain, const HaLeaderWrite *write);
+extern bool pgha_brain_release(HaBrain *brain, const char *successor,
+							   const HaLeaderWrite *write, bool end_known);
+/* config: text for the key; NULL = leave it alone */
+extern bool pgha_brain_initialize(HaBrain *brain, const HaLeaderWrite *write,
+								  const char *config);
+
+/* What was read last; pointers are valid until the next process. */
+extern const HaLease *pgha_brain_lease(const HaBrain *brain);
+extern const HaConfigDoc *pgha_brain_config(const HaBrain *brain,
+											uint64_t *index);
+extern const HaHistoryDoc *pgha_brain_history(const HaBrain *brain);
+extern const HaStatusDoc *pgha_brain_status(const HaBrain *brain);
+extern const char *pgha_brain_session(const HaBrain *brain);
+extern const char *pgha_brain_trouble(const HaBrain *brain);	/* "" = none */
+
+#endif							/* PGHA_BRAIN_H */

@@ -1,0 +1,88 @@
+/*
+ * brain_private.h
+ *	  The brain's own state, shared by its three files.
+ */
+#ifndef PGHA_BRAIN_PRIVATE_H
+#define PGHA_BRAIN_PRIVATE_H
+
+#include "dcs/brain.h"
+#include "dcs/state.h"
+
+#define BRAIN_KEY_MAX 512
+
+/* an absent, unanswered or answered request and when to start the next */
+typedef struct BrainRequest
+{
+	int			id;				/* 0 = none outstanding */
+	HaTime		due;			/* not before */
+} BrainRequest;
+
+struct HaBrain
+{
+	HaBrainConfig config;
+	char		prefix[BRAIN_KEY_MAX];
+	char		member_key[BRAIN_KEY_MAX];
+	char		name[HA_NAME_MAX + 1];
+	char		state_dir[1024];
+	char		trouble[HA_WHY_MAX];
+
+	HaLease		lease;
+	HaTermFile	file;
+	uint64_t	seq_reserved;
+
+	/* the session and the name */
+	char		session[HA_SESSION_MAX + 1];
+	bool		session_held;
+	int			session_ttl_ms;
+	BrainRequest renewal;
+	HaNameLock	name_lock;
+	BrainRequest member_write;
+	HaMemberDoc member;			/* wanted */
+	bool		member_wanted;
+	HaMemberDoc member_sent;	/* sent last */
+	bool		member_landed;	/* ... and acknowledged, under this session */
+	HaTime		member_sent_at;
+	HaTime		member_landed_at;
+
+	/* the last read */
+	BrainRequest watch;
+	BrainRequest confirm;
+	uint64_t	watch_index;
+	bool		known;
+	HaTime		read_at;
+	int			nmembers;
+	HaMember	members[HA_MEMBERS_MAX];
+	HaStatusDoc status;
+	char	   *status_text;
+	uint64_t	config_index;
+	bool		config_valid;
+	HaConfigDoc configuration;
+	uint64_t	history_index;
+	bool		history_known;
+	HaHistoryDoc history;
+	HaTimelines timelines;
+	bool		initialize_present;
+	uint64_t	initialize_sysid;
+	HaTime		scope_empty_since;
+	HaTime		election_since;
+	HaTimeouts	timeouts;
+
+	/* lease writes */
+	BrainRequest write;
+	HaTime		heartbeat_due;
+};
+
+extern void brain_report(HaBrain *brain, HaReportLevel level,
+						 const char *format,...)
+			__attribute__((format(printf, 3, 4)));
+extern void brain_key(const HaBrain *brain, const char *name, char *key);
+extern bool brain_store_term(HaBrain *brain);
+extern int	brain_timeout_ms(const HaBrain *brain);
+extern void brain_answered(HaBrain *brain, const HaConsulAnswer *answer);
+
+/* brain_member.c */
+extern void brain_session_lost(HaBrain *brain);
+extern void brain_tick_member(HaBrain *brain, HaTime now);
+extern HaTime brain_member_next(const HaBrain *brain);
+
+#endif							/* PGHA_BRAIN_PRIVATE_H */

@@ -1,0 +1,107 @@
+/*
+ * launcher.h
+ *	  The launcher's own state, shared by its loop's files.
+ *
+ *		main.c		command line
+ *		loop.c		the one poll, signals, messages of the worker
+ *		gather.c	facts about the instance and its directory into a view
+ *		act.c		carries a decision out: processes, jobs, files
+ *		offline.c	--status, --show-config, --edit-config
+ *
+ * The launcher is the hands always, and a brain only while no worker is
+ * connected: then `brain` is not NULL and its decisions are carried out.
+ */
+#ifndef PGHA_LAUNCHER_H
+#define PGHA_LAUNCHER_H
+
+#include "core/decide.h"
+#include "dcs/brain.h"
+#include "dcs/state.h"
+#include "launcher/control.h"
+#include "launcher/job.h"
+#include "launcher/jobs.h"
+#include "launcher/node.h"
+#include "launcher/postmaster.h"
+#include "launcher/render.h"
+#include "launcher/rest.h"
+
+typedef struct HaLauncher
+{
+	HaNode	   *node;
+	HaPostmaster postmaster;
+	HaControlServer *server;
+	HaRest	   *rest;
+	HaRestState rest_state;
+	HaJob	   *job;
+	char		job_phrase[64]; /* the member's state while a job runs */
+
+	/* the brain, while no worker is connected */
+	HaConsul   *consul;
+	HaBrain    *brain;
+	HaTime		brain_retry_at;
+	HaView		view;
+	HaDecision	decision;
+	HaDecision	reported;
+	HaMemberDoc member;
+
+	/* the worker */
+	json_t	   *worker_state;	/* its last state message; NULL = none yet */
+	HaConfigDoc config;			/* last one it sent or we read */
+	bool		config_known;
+	uint64_t	config_index;
+
+	/* the instance */
+	HaInstance	instance;
+	HaTime		instance_since;
+	HaTime		served_at;		/* a worker was connected last */
+	HaControl	control;
+	bool		stopping;		/* SIGINT was sent */
+	bool		start_pending;	/* started, no worker has come yet */
+	bool		started_primary;
+	HaWalEnd	wal_end;
+	HaLsn		wal_end_lsn;
+	bool		fresh;
+	int			rewinds_failed;
+	int			starts_failed;
+	HaTime		retry_at;
+
+	/* requests */
+	bool		stop_requested;
+	HaTime		stop_at;
+	bool		rejoin_requested;
+	bool		reload_requested;
+	bool		child_ended;
+	bool		release_noted;	/* its event was written */
+} HaLauncher;
+
+/* loop.c */
+extern int	launcher_run(HaLauncher *launcher);
+extern bool launcher_begin_brain(HaLauncher *launcher);
+extern void launcher_end_brain(HaLauncher *launcher);
+
+/* log.c */
+extern void launcher_log_open(const char *name, const char *level);
+extern void launcher_log(HaReportLevel level, const char *format,...)
+			__attribute__((format(printf, 2, 3)));
+extern void launcher_report(void *arg, HaReportLevel level, const char *text);
+extern void launcher_event(const HaLauncher *launcher, int rule,
+						   const char *action, const char *what);
+
+/* gather.c */
+extern void launcher_look(HaLauncher *launcher, HaTime now);
+extern void launcher_gather(HaLauncher *launcher, HaTime now);
+extern void launcher_describe(HaLauncher *launcher);
+
+/* act.c */
+extern void launcher_act(HaLauncher *launcher);
+extern bool launcher_render(HaLauncher *launcher, bool as_primary, char *why);
+extern void launcher_apply_config(HaLauncher *launcher, json_t *document,
+								  uint64_t index);
+
+/* offline.c */
+extern int	launcher_status(const HaNode *node);
+extern int	launcher_show_config(const HaNode *node);
+extern int	launcher_edit_config(const HaNode *node, const char *file);
+extern HaConsul *launcher_open_consul(const HaNode *node, char *why);
+
+#endif							/* PGHA_LAUNCHER_H */

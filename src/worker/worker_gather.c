@@ -1,0 +1,322 @@
+/*
+ * worker_gather.c
+ *	  The facts of this instance, into a view.
+ */
+#include "worker_private.h"
+
+#include <sys/stat.h>
+#include <time.h>
+
+#include "access/timeline.h"
+#include "access/twophase.h"
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "access/xlogrecovery.h"
+#include "catalog/pg_control.h"
+#include "common/controldata_utils.h"
+#include "gucs.h"
+#include "miscadmin.h"
+#include "postmaster/postmaster.h"
+#include "replication/walreceiver.h"
+#include "replication/walsender.h"
+#include "storage/condition_variable.h"
+#include "storage/lock.h"
+#include "storage/spin.h"
+#include "utils/guc.h"
+#include "utils/guc_tables.h"
+
+/* Be woken when the receiver stops: that position is news to others. */
+static void
+gather_watch_receiver(void)
+{
+	ConditionVariablePrepareToSleep(&WalRcv->walRcvStoppedCV);
+}
+
+static bool
+gather_receiver_state(bool *streaming)
+{
+	WalRcvState state;
+
+	SpinLockAcquire(&WalRcv->mutex);
+	state = WalRcv->walRcvState;
+	SpinLockRelease(&WalRcv->mutex);
+	*streaming = state == WALRCV_STREAMING;
+	return state != WALRCV_STOPPED;
+}
+
+/*
+ * Replay stops itself when the primary's settings outgrow ours; pg_control
+ * then holds the primary's.  An operator's pause is not that.
+ */
+static bool
+gather_settings_too_small(void)
+{
+	ControlFileData *control;
+	bool		crc_ok;
+	bool		small;
+
+	if (GetRecoveryPauseState() != RECOVERY_PAUSED)
+		return false;
+	control = get_controlfile(DataDir, &crc_ok);
+	small = crc_ok && (control->MaxConnections > MaxConnections ||
+					   control->max_worker_processes > max_worker_processes ||
+					   control->max_wal_senders > max_wal_senders ||
+					   control->max_prepared_xacts > max_prepared_xacts ||
+					   control->max_locks_per_xact > max_locks_per_xact);
+	pfree(control);
+	return small;
+}
+
+static void
+gather_standby(HaView *view)
+{
+	TimeLineID	replay_tli = 0;
+	TimeLineID	receive_tli = 0;
+	XLogRecPtr	replayed = GetXLogReplayRecPtr(&replay_tli);
+	XLogRecPtr	received = GetWalRcvFlushRecPtr(NULL, &receive_tli);
+	bool		streaming;
+
+	/* at its start the receiver's position is rounded down to a segment */
+	if (received > replayed)
+	{
+		view->lsn = received;
+		view->tli = receive_tli;
+	}
+	else
+	{
+		view->lsn = replayed;
+		view->tli = replay_tli;
+	}
+	view->role = HA_ROLE_STANDBY;
+	view->consistent = HotStandbyActive();
+	view->receiver_on = gather_receiver_state(&streaming) ||
+		(PrimaryConnInfo != NULL && PrimaryConnInfo[0] != '\0');
+	view->replay_paused = gather_settings_too_small();
+	view->standby_signal = true;
+}
+
+static void
+gather_primary(HaView *view)
+{
+	TimeLineID	tli = 0;
+
+	view->lsn = GetFlushRecPtr(&tli);
+	view->tli = tli;
+	view->role = HA_ROLE_PRIMARY;
+	view->was_primary = true;
+	view->consistent = true;
+}
+
+/* The member that primary_conninfo points at; "" = nobody known. */
+static void
+gather_following(const HaWorker *worker, HaView *view)
+{
+	char		conninfo[HA_CONNINFO_MAX];
+	int			i;
+
+	if (PrimaryConnInfo == NULL || PrimaryConnInfo[0] == '\0')
+		return;
+	for (i = 0; i < view->nmembers; i++)
+	{
+		if (pgha_conninfo(view->members[i].conn_url, pgha_guc_replication_user,
+						  pgha_guc_passfile, pgha_guc_name, NULL, conninfo) &&
+			strcmp(conninfo, PrimaryConnInfo) == 0)
+			memcpy(view->following, view->members[i].name,
+				   sizeof(view->following));
+	}
+}
+
+/* Crash recovery of a primary is neither role; it has no lease to use. */
+static bool
+gather_in_crash_recovery(void)
+{
+	return RecoveryInProgress() &&
+		GetRecoveryState() == RECOVERY_STATE_CRASH;
+}
+
+void
+worker_gather(HaWorker *worker, HaTime now)
+{
+	HaView	   *view = &worker->view;
+	char	   *history;
+
+	memset(view, 0, sizeof(*view));
+	pgha_brain_view(worker->brain, now, view);
+	view->instance = HA_INSTANCE_RUNNING;
+	view->sysid = GetSystemIdentifier();
+	view->launcher_present = worker->link.fd >= 0 && worker->link.greeted;
+	view->nofailover = worker->nofailover;
+	view->wal_end = HA_WAL_END_UNKNOWN;
+	if (!RecoveryInProgress())
+	{
+		worker->promoting = false;
+		gather_primary(view);
+	}
+	else if (!gather_in_crash_recovery())
+	{
+		gather_standby(view);
+		gather_watch_receiver();
+	}
+	view->promoting = worker->promoting;
+	gather_following(worker, view);
+
+	/* a ballot is a promise about one vacancy: over when that is */
+	if (view->standing != HA_STANDING_EXPIRED &&
+		view->standing != HA_STANDING_RELEASED)
+		memset(&worker->ballot, 0, sizeof(worker->ballot));
+	if (!worker->ballot.present)
+		memset(&view->ballot, 0, sizeof(view->ballot));
+
+	/* a new timeline is told at once */
+	history = worker_new_history(worker);
+	if (history != NULL && !worker->view.write_pending &&
+		view->heartbeat_due > now)
+		view->heartbeat_due = now;
+	free(history);
+}
+
+/* ------------------------------------------------------------------------
+ * History
+ * ------------------------------------------------------------------------
+ */
+
+static void
+history_time(time_t when, char *text, size_t size)
+{
+	struct tm	utc;
+
+	gmtime_r(&when, &utc);
+	strftime(text, size, "%Y-%m-%dT%H:%M:%S+00:00", &utc);
+}
+
+/* The end of the line after the position: why the timeline ended. */
+static void
+history_reason(const char *line, char *reason, size_t size)
+{
+	const char *tab = strchr(line, '\t');
+	size_t		len;
+
+	reason[0] = '\0';
+	tab = tab != NULL ? strchr(tab + 1, '\t') : NULL;
+	if (tab == NULL)
+		return;
+	len = strcspn(tab + 1, "\n");
+	if (len >= size)
+		len = size - 1;
+	memcpy(reason, tab + 1, len);
+	reason[len] = '\0';
+}
+
+/* Keep what Consul already says of older timelines (time, leader). */
+static void
+history_enrich(HaHistoryLine *line, const HaHistoryDoc *old)
+{
+	int			i;
+
+	for (i = 0; i < old->nlines; i++)
+	{
+		if (old->lines[i].tli == line->tli && old->lines[i].end == line->end)
+		{
+			memcpy(line->when, old->lines[i].when, sizeof(line->when));
+			memcpy(line->leader, old->lines[i].leader, sizeof(line->leader));
+		}
+	}
+}
+
+static char *
+history_from_file(const char *text, const struct stat *st,
+				  const HaHistoryDoc *old)
+{
+	static HaHistoryDoc doc;
+	static HaTimelines forks;
+	const char *line = text;
+	int			i = 0;
+
+	if (!pgha_timelines_parse(text, &forks))
+		return NULL;
+	memset(&doc, 0, sizeof(doc));
+	while (line != NULL && i < forks.nforks)
+	{
+		HaHistoryLine *out = &doc.lines[i];
+		char	   *end;
+
+		if (strtoul(line, &end, 10) == forks.forks[i].tli && end != line)
+		{
+			out->tli = forks.forks[i].tli;
+			out->end = forks.forks[i].end;
+			history_reason(line, out->reason, sizeof(out->reason));
+			history_enrich(out, old);
+			i++;
+		}
+		line = strchr(line, '\n');
+		if (line != NULL)
+			line++;
+	}
+	doc.nlines = i;
+	if (i > 0 && doc.lines[i - 1].when[0] == '\0')
+	{
+		history_time(st->st_mtime, doc.lines[i - 1].when,
+					 sizeof(doc.lines[i - 1].when));
+		strlcpy(doc.lines[i - 1].leader, pgha_guc_name,
+				sizeof(doc.lines[i - 1].leader));
+	}
+	return pgha_history_print(&doc);
+}
+
+char *
+worker_new_history(HaWorker *worker)
+{
+	const HaView *view = &worker->view;
+	char		path[MAXPGPATH];
+	char		file[MAXFNAMELEN];
+	char		why[HA_WHY_MAX];
+	struct stat st;
+	size_t		len;
+	bool		missing;
+	char	   *text;
+	char	   *printed;
+
+	if (view->role != HA_ROLE_PRIMARY || !view->history_known ||
+		view->tli <= 1 || pgha_timelines_current(&view->history) == view->tli)
+		return NULL;
+	TLHistoryFileName(file, view->tli);
+	snprintf(path, sizeof(path), "%s/" XLOGDIR "/%s", DataDir, file);
+	if (stat(path, &st) != 0)
+		return NULL;
+	text = pgha_file_read(path, 1024 * 1024, &len, &missing, why);
+	if (text == NULL)
+		return NULL;
+	printed = history_from_file(text, &st, pgha_brain_history(worker->brain));
+	free(text);
+	return printed;
+}
+
+/* ------------------------------------------------------------------------
+ * Pending restart
+ * ------------------------------------------------------------------------
+ */
+
+json_t *
+worker_pending_restart(void)
+{
+	struct config_generic **gucs = get_guc_variables();
+	int			n = GetNumConfigOptions();
+	json_t	   *pending = NULL;
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		const char *value;
+
+		if (!(gucs[i]->status & GUC_PENDING_RESTART))
+			continue;
+		if (pending == NULL)
+			pending = json_object();
+		value = GetConfigOption(gucs[i]->name, true, false);
+		json_object_set_new(pending, gucs[i]->name,
+							json_pack("{s:s, s:s}", "old_value",
+									  value != NULL ? value : "?",
+									  "new_value", "?"));
+	}
+	return pending;
+}

@@ -1,0 +1,107 @@
+/*
+ * worker_private.h
+ *	  The worker's own state, shared by its files.
+ *
+ *		worker.c			life: signals, the one wait, error recovery
+ *		worker_gather.c		facts of this instance into a view
+ *		worker_act.c		carries a decision out
+ *		worker_slots.c		members' replication slots
+ *		worker_publish.c	member key, launcher's state message, SQL documents
+ *		worker_link.c		the socket to the launcher
+ */
+#ifndef PGHA_WORKER_PRIVATE_H
+#define PGHA_WORKER_PRIVATE_H
+
+#include "postgres.h"
+
+#include <jansson.h>
+
+#include "core/decide.h"
+#include "core/slots.h"
+#include "dcs/brain.h"
+#include "dcs/conninfo.h"
+#include "dcs/state.h"
+
+#define WORKER_LINE_MAX (256 * 1024)
+
+typedef struct HaLink
+{
+	int			fd;				/* -1 = not connected */
+	bool		greeted;		/* the launcher's hello came */
+	HaTime		retry_at;
+	size_t		in_len;
+	char	   *in;				/* WORKER_LINE_MAX bytes */
+	size_t		out_len;
+	char	   *out;
+} HaLink;
+
+typedef struct HaWorker
+{
+	int			epoll_fd;		/* Consul's fd and the launcher's */
+	HaConsul   *consul;
+	HaBrain    *brain;
+	HaLink		link;
+	char		prefix[256];
+	char		conn_url[HA_ADDRESS_MAX + 1];
+	char		api_url[HA_ADDRESS_MAX + 1];
+	char		socket_path[1024];
+	json_t	   *tags;
+	bool		nofailover;
+	int			failover_priority;
+
+	/* the latest round */
+	HaView		view;
+	HaDecision	decision;
+	HaDecision	reported;		/* the decision last logged */
+
+	/* told to the launcher, and not yet seen to have happened */
+	bool		promoting;
+	bool		rejoining;
+
+	HaBallot	ballot;			/* wanted in the member key */
+	uint64_t	config_sent;	/* index of the config the launcher was sent */
+	char		seen_leader[HA_NAME_MAX + 1];	/* for the event of a change */
+	uint64_t	seen_term;
+	bool		fence_without_end;
+
+	/* slots of members gone: since when */
+	int			ngone;
+	HaSlot		gone[HA_MEMBERS_MAX];
+	HaTime		slots_at;
+
+	/* restart needed for these */
+	json_t	   *pending;		/* {guc: {old_value, new_value}} or NULL */
+	bool		reloaded;
+
+	HaTime		catalog_at;		/* when the catalog worker may be tried */
+	json_t	   *state_sent;		/* the state message last sent */
+	HaTime		published_at;
+} HaWorker;
+
+extern PGDLLEXPORT void pgha_worker_main(Datum arg);
+
+extern void worker_report(void *arg, HaReportLevel level, const char *text);
+extern void worker_event(HaWorker *worker, int rule, const char *action,
+						 const char *what, bool durable);
+
+/* worker_gather.c */
+extern void worker_gather(HaWorker *worker, HaTime now);
+extern char *worker_new_history(HaWorker *worker);	/* malloc'd; NULL = same */
+extern json_t *worker_pending_restart(void);
+
+/* worker_act.c */
+extern void worker_act(HaWorker *worker);
+
+/* worker_slots.c */
+extern void worker_slots(HaWorker *worker);
+extern int	worker_slot_positions(HaSlotPosition *positions);
+
+/* worker_publish.c */
+extern void worker_publish(HaWorker *worker);
+
+/* worker_link.c */
+extern void worker_link_init(HaWorker *worker);
+extern void worker_link_process(HaWorker *worker, HaTime now);
+extern bool worker_link_send(HaWorker *worker, json_t *message);	/* steals */
+
+#endif							/* PGHA_WORKER_PRIVATE_H */
