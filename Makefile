@@ -219,9 +219,18 @@ check-all: ## every test, without looking for missing packages
 	$(MAKE) check-tap
 	@. scripts/env.sh && echo "all tests passed; logs are in $$PGHA_WORK"
 
-tree: all ## install into a private copy of the server
+# The client that tests, benchmarks and the demo measure with.
+WRITER = $(BUILD)/pg_ha_writer
+$(WRITER): t/tools/writer.c Makefile
+	@$(MKDIR_P) $(@D)
+	@echo "CC $@"
+	$(Q)$(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) -isystem $(shell $(PG_CONFIG) --includedir) \
+		-o $@ $< $(LDFLAGS) -L$(shell $(PG_CONFIG) --libdir) -lpq
+
+tree: all $(WRITER) ## install into a private copy of the server
 	scripts/private-tree
-	. scripts/env.sh && $(MAKE) -s install DESTDIR="$$PGHA_TREE"
+	. scripts/env.sh && $(MAKE) -s install DESTDIR="$$PGHA_TREE" && \
+		install -m 755 $(WRITER) "$$PGHA_BINDIR/"
 	scripts/private-tree --stage
 
 check-unit: units ## the unit tests, under sanitizers
@@ -259,6 +268,7 @@ endif
 demo: ## run the demonstration
 	scripts/setup
 	$(MAKE) tree
+	scripts/demo-directory
 	scripts/as-postgres demo/run $(DEMO_ARGS)
 
 demo-stop: ## stop what the demonstration left running
@@ -266,7 +276,7 @@ demo-stop: ## stop what the demonstration left running
 
 lint: ## clang-tidy and cppcheck
 	scripts/setup --lint
-	SERVER_CPPFLAGS="$(SERVER_CPPFLAGS)" \
+	@SERVER_CPPFLAGS="$(SERVER_CPPFLAGS)" \
 		FRONTEND_CPPFLAGS="$(FRONTEND_CPPFLAGS)" tools/lint $(FILES)
 
 indent: ## format the sources as PostgreSQL's are

@@ -122,6 +122,8 @@ pgha_brain_create(const HaBrainConfig *config, char *why)
 	snprintf(brain->member_key, sizeof(brain->member_key), "%smembers/%s",
 			 config->prefix, config->name);
 	pgha_timeouts_default(&brain->timeouts);
+	if (config->timeouts != NULL)
+		brain->timeouts = *config->timeouts;
 	if (!brain_begin(brain, why))
 	{
 		free(brain);

@@ -41,6 +41,7 @@ typedef struct HaBrainConfig
 	const char *name;
 	const char *state_dir;
 	HaConsul   *consul;			/* borrowed */
+	const HaTimeouts *timeouts; /* until `config` is read; NULL = defaults */
 	HaReport	report;
 	void	   *arg;
 } HaBrainConfig;

@@ -9,6 +9,7 @@
 
 #include "dcs/base64.h"
 #include "dcs/consul_request.h"
+#include "dcs/json.h"
 
 /*
  * URLs
@@ -111,7 +112,7 @@ verb_has_index(HaTxnVerb verb)
 json_t *
 pgha_consul_operation(const HaTxnOp *op)
 {
-	json_t	   *kv = json_object();
+	json_t	   *kv = pgha_json_object();
 	char	   *value;
 	int			failed = 0;
 

@@ -130,7 +130,7 @@ set_lease(json_t *document, const HaLeaseRecord *lease)
 		json_object_del(document, "lease");
 		return 0;
 	}
-	object = json_object();
+	object = pgha_json_object();
 	failed |= pgha_json_set_text(object, "holder", lease->holder);
 	failed |= pgha_json_set_text(object, "session", lease->session);
 	failed |= pgha_json_set_number(object, "term", lease->term);
@@ -155,7 +155,7 @@ set_slots(json_t *document, const HaStatusDoc *status)
 		json_object_del(document, "slots");
 		return 0;
 	}
-	object = json_object();
+	object = pgha_json_object();
 	for (int i = 0; i < status->nslots; i++)
 		failed |= pgha_json_set_number(object, status->slots[i].name,
 							 status->slots[i].lsn);
@@ -175,7 +175,7 @@ pgha_status_print(const HaStatusDoc *status, const char *previous,
 	if (!json_is_object(document))
 	{
 		json_decref(document);
-		document = json_object();
+		document = pgha_json_object();
 	}
 
 	/* an old position beside a new lease would be a lie */

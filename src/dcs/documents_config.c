@@ -410,7 +410,7 @@ pgha_json_merge_patch(json_t *target, json_t *patch)
 
 	if (!json_is_object(patch))
 		return json_incref(patch);
-	merged = json_is_object(target) ? json_copy(target) : json_object();
+	merged = json_is_object(target) ? json_copy(target) : pgha_json_object();
 	json_object_foreach(patch, name, value)
 	{
 		if (json_is_null(value))

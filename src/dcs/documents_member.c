@@ -141,11 +141,11 @@ set_mark(json_t *document, const HaMember *member)
 
 	if (!member->pgha)
 		return 0;
-	mark = json_object();
+	mark = pgha_json_object();
 	failed |= pgha_json_set_bool(mark, "launcher", member->launcher);
 	if (member->ballot.present)
 	{
-		ballot = json_object();
+		ballot = pgha_json_object();
 		failed |= pgha_json_set_number(ballot, "term", member->ballot.term);
 		failed |= pgha_json_set_number(ballot, "seq", member->ballot.seq);
 		failed |= pgha_json_set_number(ballot, "timeline", member->ballot.tli);
@@ -159,7 +159,7 @@ char *
 pgha_member_print(const HaMemberDoc *doc)
 {
 	const HaMember *member = &doc->member;
-	json_t	   *document = json_object();
+	json_t	   *document = pgha_json_object();
 	int			failed = 0;
 
 	failed |= pgha_json_set_text(document, "conn_url", member->conn_url);

@@ -64,4 +64,14 @@ extern int	pgha_json_set_bool(json_t *object, const char *field, bool flag);
 /* The compact text, malloc'd; takes the reference.  NULL: no memory. */
 extern char *pgha_json_print(json_t *document);
 
+/*
+ * A new object.  jansson's own json_object() can't be called in the server:
+ * PostgreSQL has a function of that name, and the executable's comes first.
+ */
+static inline json_t *
+pgha_json_object(void)
+{
+	return json_pack("{}");
+}
+
 #endif							/* PGHA_JSON_H */

@@ -202,8 +202,6 @@ transfer_set_common(Transfer *transfer, const HaTls *tls)
 	SET(PATH_AS_IS, 1L);
 	SET(TCP_NODELAY, 1L);
 	SET(HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
-	SET(BUFFERSIZE, (long) RECEIVE_BYTES);
-	SET(UPLOAD_BUFFERSIZE, (long) SEND_BYTES);
 	SET(OPENSOCKETFUNCTION, open_socket_callback);
 	SET(WRITEFUNCTION, body_callback);
 	SET(WRITEDATA, transfer);
@@ -211,6 +209,10 @@ transfer_set_common(Transfer *transfer, const HaTls *tls)
 	SET(HEADERDATA, transfer);
 	SET(ERRORBUFFER, transfer->error);
 	SET(PRIVATE, transfer);
+
+	/* a handle whose last request failed early may refuse: it keeps its own */
+	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long) RECEIVE_BYTES);
+	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long) SEND_BYTES);
 	if (tls->ca_file)
 		SET(CAINFO, tls->ca_file);
 	if (tls->cert_file)
@@ -276,11 +278,17 @@ pgha_transfer_prepare(Transfer *transfer, const HaTls *tls,
 		transfer->easy = curl_easy_init();
 	else
 		curl_easy_reset(transfer->easy);
-	return transfer->easy != NULL &&
+	if (transfer->easy != NULL &&
 		transfer_copy_request(transfer, request) &&
 		transfer_set_common(transfer, tls) &&
 		transfer_set_method(transfer, request) &&
-		transfer_set_request(transfer, request);
+		transfer_set_request(transfer, request))
+		return true;
+
+	/* should it be the handle's fault, the next request gets a new one */
+	curl_easy_cleanup(transfer->easy);
+	transfer->easy = NULL;
+	return false;
 }
 
 /*

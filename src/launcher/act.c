@@ -4,6 +4,8 @@
  */
 #include "launcher/launcher.h"
 
+#include "dcs/json.h"
+
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +17,7 @@
 /* back-off after a failed start or job: doubled up to the maximum */
 #define ACT_RETRY_MS 500
 #define ACT_RETRY_MAX_MS 30000
-#define ACT_JOB_RETRY_MS 3000
+#define ACT_JOB_RETRY_MS 1000
 
 /* ------------------------------------------------------------------------
  * Configuration
@@ -400,40 +402,66 @@ act_release(HaLauncher *launcher)
 	launcher_event(launcher, launcher->decision.rule, "release", what);
 }
 
+/* The node's file of the first configuration, checked; NULL: why. */
+static json_t *
+act_bootstrap_document(const HaLauncher *launcher, char *why)
+{
+	const char *file = pgha_node_get(launcher->node, "pg_ha.bootstrap_config");
+	json_t	   *document;
+	json_error_t error;
+
+	if (file[0] == '\0')
+		return pgha_json_object();
+	document = json_load_file(file, JSON_REJECT_DUPLICATES, &error);
+	if (json_is_object(document) && pgha_config_check(document, why))
+		return document;
+	if (!json_is_object(document))
+		snprintf(why, HA_WHY_MAX, "%.100s: line %d: %.80s", file, error.line,
+				 document != NULL ? "not a JSON object" : error.text);
+	json_decref(document);
+	return NULL;
+}
+
+/* What counts until `config` is read: the last known, else the first. */
+const HaTimeouts *
+launcher_first_timeouts(HaLauncher *launcher)
+{
+	static HaTimeouts timeouts;
+	char		why[HA_WHY_MAX] = "";
+	json_t	   *document;
+	char	   *text;
+	HaConfigDoc config;
+
+	if (launcher->config_known)
+		return &launcher->config.timeouts;
+	pgha_timeouts_default(&timeouts);
+	document = act_bootstrap_document(launcher, why);
+	text = document != NULL ? json_dumps(document, JSON_COMPACT) : NULL;
+	if (text != NULL && pgha_config_parse(text, strlen(text), &config, why))
+	{
+		timeouts = config.timeouts;
+		pgha_config_free(&config);
+	}
+	json_decref(document);
+	free(text);
+	return &timeouts;
+}
+
 /* The first dynamic configuration: the node's file, else the defaults. */
 static char *
 act_first_config(const HaLauncher *launcher, char *why)
 {
-	const char *file = pgha_node_get(launcher->node, "pg_ha.bootstrap_config");
-	json_t	   *document = NULL;
+	json_t	   *document = act_bootstrap_document(launcher, why);
 	json_t	   *postgresql;
 	json_t	   *hba;
 	char	   *text;
 
-	if (file[0] != '\0')
-	{
-		json_error_t error;
-
-		document = json_load_file(file, JSON_REJECT_DUPLICATES, &error);
-		if (!json_is_object(document))
-		{
-			snprintf(why, HA_WHY_MAX, "%s: line %d: %s", file, error.line,
-					 document != NULL ? "not a JSON object" : error.text);
-			json_decref(document);
-			return NULL;
-		}
-		if (!pgha_config_check(document, why))
-		{
-			json_decref(document);
-			return NULL;
-		}
-	}
-	else
-		document = json_object();
+	if (document == NULL)
+		return NULL;
 	postgresql = json_object_get(document, "postgresql");
 	if (postgresql == NULL)
 	{
-		postgresql = json_object();
+		postgresql = pgha_json_object();
 		json_object_set_new(document, "postgresql", postgresql);
 	}
 	/* clones shall have the rules of the adopted server */

@@ -3,7 +3,6 @@
  *	  Run a short program to its end and keep what it says.
  */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE
 #endif
 
 #include <errno.h>

@@ -2,7 +2,6 @@
  * clear.c
  *	  Emptying the data directory, as a step of a job.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -9,7 +9,6 @@
  *		value	= 'string' | number[unit] | word
  */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE
 #endif
 
 #include <ctype.h>

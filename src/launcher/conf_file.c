@@ -3,7 +3,6 @@
  *	  Configuration files: what they include, and the lines pg_ha marked.
  */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE
 #endif
 
 #include <dirent.h>

@@ -7,7 +7,6 @@
  * Source: PostgreSQL's SplitDirectoriesString.
  */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE
 #endif
 
 #include <ctype.h>

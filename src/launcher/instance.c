@@ -7,7 +7,6 @@
  * attached to the shared memory that postmaster.pid names (which also sees an
  * instance started by hand, and one whose lock file somebody removed).
  */
-#define _GNU_SOURCE
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -238,6 +237,74 @@ pgha_instance_works_in(const HaNode *node, pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/cwd", (int) pid);
 	return stat(path, &cwd) == 0 && stat(node->data_directory, &dir) == 0 &&
 		cwd.st_dev == dir.st_dev && cwd.st_ino == dir.st_ino;
+}
+
+static bool
+remove_stale(const char *path, char *why)
+{
+	if (unlink(path) == 0 || errno == ENOENT)
+		return true;
+	snprintf(why, HA_WHY_MAX, "could not remove stale \"%.120s\": %s", path,
+			 strerror(errno));
+	return false;
+}
+
+/*
+ * postmaster.pid of a server that is gone may name a process of these days:
+ * after a reboot, or in a container, pids come again; or a zombie nobody reaps.
+ * PostgreSQL would refuse to start for ever then.  The file, and the socket's
+ * lock file with it, is removed when it is proven stale: nobody holds the lock,
+ * nobody is attached to its shared memory (pgha_instance_gone), and the process
+ * it names doesn't have the data directory as its own, as a server always has.
+ * Processes of other users PostgreSQL ignores by itself.
+ */
+static bool
+check_pid_file(const HaNode *node, char *why)
+{
+	HaPidFile	file;
+	char		path[PATH_MAX];
+	pid_t		pid;
+
+	if (!pgha_instance_read_pid_file(node, &file, why))
+		return false;
+	pid = file.pid < 0 ? -file.pid : file.pid;
+	if (!file.present || pid == 0 || kill(pid, 0) < 0)
+		return true;
+	if (pgha_instance_works_in(node, pid))
+	{
+		snprintf(why, HA_WHY_MAX, "data directory is in use by another "
+				 "postmaster, pid %d", (int) pid);
+		return false;
+	}
+	snprintf(path, sizeof(path), "%s/postmaster.pid", node->data_directory);
+	if (file.socket_lock[0] != '\0' &&
+		pgha_instance_lock_file_pid(file.socket_lock) == file.pid &&
+		!remove_stale(file.socket_lock, why))
+		return false;
+	return remove_stale(path, why);
+}
+
+static bool
+check_gone(const HaNode *node, char *why)
+{
+	HaPidFile	file;
+
+	if (pgha_instance_gone(node))
+		return true;
+	if (pgha_instance_locked(node))
+		snprintf(why, HA_WHY_MAX, "processes of the instance are left, or its "
+				 "lock file in \"%.80s\" can't be used", node->run_directory);
+	else if (pgha_instance_read_pid_file(node, &file, why))
+		snprintf(why, HA_WHY_MAX, "data directory is in use by another "
+				 "postmaster, pid %d, or by what it left behind",
+				 (int) file.pid);
+	return false;
+}
+
+bool
+pgha_instance_ready(const HaNode *node, char *why)
+{
+	return check_gone(node, why) && check_pid_file(node, why);
 }
 
 /* Append the children of one thread of this process. */

@@ -32,4 +32,10 @@ extern bool pgha_instance_holds_lock(const HaNode *node, pid_t pid);
 /* Whether a process with this pid is alive and has DATADIR as its directory. */
 extern bool pgha_instance_works_in(const HaNode *node, pid_t pid);
 
+/*
+ * Whether a program may be started on the data directory: no process of an
+ * instance is left, a postmaster.pid that is in the way is removed.
+ */
+extern bool pgha_instance_ready(const HaNode *node, char *why);
+
 #endif							/* PGHA_INSTANCE_H */

@@ -2,7 +2,6 @@
  * job.c
  *	  One child program at a time, without ever waiting for it.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

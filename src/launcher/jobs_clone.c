@@ -14,7 +14,6 @@
  * directory of its own because it insists on an empty one, which a mount point
  * with a lost+found is not.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,6 +83,16 @@ clone_copy_mode(const HaClone *clone, char *why)
 	return false;
 }
 
+/* A source on a mount point gives its lost+found away as well. */
+static void
+clone_drop_lost_found(const HaClone *clone)
+{
+	char		path[PATH_MAX + 16];
+
+	snprintf(path, sizeof(path), "%s/lost+found", clone->directory);
+	rmdir(path);
+}
+
 static bool
 clone_move_up(const HaClone *clone, char *why)
 {
@@ -97,6 +106,7 @@ clone_move_up(const HaClone *clone, char *why)
 	pgha_directory_free_names(names);
 	if (!done)
 		return false;
+	clone_drop_lost_found(clone);
 	if (more || rmdir(clone->directory) < 0)
 	{
 		snprintf(why, HA_WHY_MAX, "could not empty \"%.100s\"",

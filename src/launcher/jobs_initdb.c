@@ -6,7 +6,6 @@
  * node.json says an earlier initdb left behind; so what is in it after a
  * failure is initdb's, and is removed.
  */
-#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

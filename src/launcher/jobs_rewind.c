@@ -5,21 +5,22 @@
  *		psql CHECKPOINT			at the source: before its first checkpoint
  *								pg_control there has the old timeline
  *		postgres -C restore_command		is there an archive to fetch WAL from?
- *		--- mark "rewind" ---
+ *		--- mark "rewind", no standby.signal ---
  *		pg_rewind
  *		standby.signal
  *		--- mark removed ---
  *
  * pg_rewind itself does the crash recovery of a directory that was not shut
  * down.  It writes into the directory only after it has said how much there is
- * to copy: a failure before that leaves a whole directory.
+ * to copy: a failure before that leaves a whole directory.  standby.signal is
+ * taken away meanwhile, because a single-user server refuses to recover with it.
  */
-#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
+#include "launcher/directory.h"
 #include "launcher/render.h"
 #include "launcher/task.h"
 
@@ -63,8 +64,9 @@ rewind_failed(HaTask *task, int status)
 		strstr(task->error, "could not open file") ||
 		strstr(task->error, "could not restore file");
 
-	/* if the mark can't be removed the member is cloned: safe */
-	if (!rewind->touched)
+	/* if either fails the mark stays and the member is cloned: safe */
+	if (!rewind->touched &&
+		pgha_directory_set_standby(task->node, true, why))
 		pgha_task_mark(task->node, "", why);
 	pgha_task_fail(task, status,
 				   missing_wal ? REWIND_MISSING_WAL_HINT : NULL);
@@ -98,7 +100,8 @@ rewind_run(HaTask *task)
 
 	snprintf(config, sizeof(config), "--config-file=%s/postgresql.conf",
 			 node->state_directory);
-	if (!pgha_task_mark(node, "rewind", why))
+	if (!pgha_task_mark(node, "rewind", why) ||
+		!pgha_directory_set_standby(node, false, why))
 	{
 		pgha_task_finish(task, why, NULL);
 		return;

@@ -95,6 +95,7 @@ extern void launcher_describe(HaLauncher *launcher);
 /* act.c */
 extern void launcher_act(HaLauncher *launcher);
 extern bool launcher_render(HaLauncher *launcher, bool as_primary, char *why);
+extern const HaTimeouts *launcher_first_timeouts(HaLauncher *launcher);
 extern void launcher_apply_config(HaLauncher *launcher, json_t *document,
 								  uint64_t index);
 

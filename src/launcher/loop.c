@@ -3,7 +3,6 @@
  *	  The launcher's one poll: signals, the instance, a job, the worker, REST,
  *	  and Consul while no worker is connected.
  */
-#define _GNU_SOURCE
 #include "launcher/launcher.h"
 
 #include <errno.h>
@@ -68,6 +67,7 @@ launcher_begin_brain(HaLauncher *launcher)
 	config.name = launcher->node->name;
 	config.state_dir = launcher->node->state_directory;
 	config.consul = launcher->consul;
+	config.timeouts = launcher_first_timeouts(launcher);
 	config.report = launcher_report;
 	config.arg = launcher;
 	launcher->brain = pgha_brain_create(&config, why);

@@ -67,25 +67,19 @@ main_print_plan(const HaNode *node)
 	HaControl	control;
 	char		why[HA_WHY_MAX] = "";
 
-	switch (pgha_directory_state(node, &control, why))
-	{
-		case HA_INSTANCE_EMPTY:
-			puts("# data directory: empty; it will be cloned, or made if the "
-				 "cluster does not exist");
-			break;
-		case HA_INSTANCE_DOWN:
-		case HA_INSTANCE_CRASHED:
-			printf("# data directory: PostgreSQL %d, system identifier %llu; "
-				   "it will be adopted if the cluster does not exist\n",
-				   control.version, (unsigned long long) control.sysid);
-			break;
-		case HA_INSTANCE_HALF_DONE:
-			puts("# data directory: half-done; it will be cloned anew");
-			break;
-		default:
-			printf("# data directory: can't be used: %s\n", why);
-			break;
-	}
+	HaInstance	state = pgha_directory_state(node, &control, why);
+
+	if (state == HA_INSTANCE_EMPTY)
+		puts("# data directory: empty; it will be cloned, or made if the "
+			 "cluster does not exist");
+	else if (state == HA_INSTANCE_HALF_DONE)
+		puts("# data directory: half-done; it will be cloned anew");
+	else if (state == HA_INSTANCE_DOWN || state == HA_INSTANCE_CRASHED)
+		printf("# data directory: PostgreSQL %d, system identifier %llu; it will "
+			   "be adopted if the cluster does not exist\n",
+			   control.version, (unsigned long long) control.sysid);
+	else
+		printf("# data directory: can't be used: %s\n", why);
 }
 
 static int

@@ -3,7 +3,6 @@
  *	  The node settings file.
  */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE
 #endif
 
 #include <limits.h>
@@ -231,7 +230,8 @@ pgha_node_free(HaNode *node)
 	free(node->values);
 	free(node->server);
 	free(node->file);
-	free(node->derived);
+	for (size_t i = 0; i < sizeof(node->derived) / sizeof(char *); i++)
+		free(node->derived[i]);
 	free(node->consul_token);
 	free(node);
 }
@@ -293,10 +293,8 @@ pgha_settings_print_table(FILE *file)
 		const HaSetting *setting = &settings[i];
 		const char *fallback = fallback_text(setting);
 
-		fprintf(file, "| `%s` | %s%s%s%s%s | ", setting->name,
-				*fallback ? "`" : "", fallback,
-				setting->unit ? " " : "", setting->unit ? setting->unit : "",
-				*fallback ? "`" : "");
+		fprintf(file, "| `%s` | %s%s%s | ", setting->name, fallback,
+				setting->unit ? " " : "", setting->unit ? setting->unit : "");
 		if (setting->type == HA_SETTING_INT)
 			fprintf(file, "%lld to %lld", (long long) setting->min,
 					(long long) setting->max);

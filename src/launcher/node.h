@@ -48,8 +48,7 @@ typedef struct HaNode
 	const char *api_url;		/* http://<restapi_connect_address>/patroni */
 	const char *conn_url;		/* postgres://host:port/postgres */
 	char	   *consul_token;	/* content of consul_token_file, or NULL */
-	char	   *derived;		/* what the strings above that are no value of
-								 * `values` point into */
+	char	   *derived[6];		/* strings above that are no setting's value */
 
 	int			nserver;
 	HaServerSetting *server;

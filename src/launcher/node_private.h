@@ -38,14 +38,26 @@ extern bool pgha_node_resolve(HaNode *node, HaNodeError *error);
 /* A directory or file name relative to dir made absolute and tidy; malloc'd */
 extern char *pgha_node_absolute(const char *dir, const char *path);
 
-/* Whether the passfile has a line for the user, whatever the host; host NULL */
+/* As pgha_node_password; host NULL: on whatever host and port. */
 extern char *pgha_node_find_password(const HaNode *node, const char *host,
 									 int port, const char *database,
 									 const char *user);
+/* The passfile in force, libpq's default if none is set; malloc'd. */
 extern char *pgha_node_passfile(const HaNode *node);
 
+typedef struct HaProblems
+{
+	HaProblemReport report;
+	void	   *arg;
+	int			n;
+} HaProblems;
+
+extern void pgha_node_problem(HaProblems *problems, const char *hint,
+							  const char *format,...)
+			__attribute__((format(printf, 3, 4)));
+
 /* Debian's own management of the same data directory; etc: /etc/postgresql */
-extern int	pgha_node_check_debian(const HaNode *node, const char *etc,
-								   HaProblemReport report, void *arg);
+extern void pgha_node_check_debian(const HaNode *node, const char *etc,
+								   HaProblems *problems);
 
 #endif							/* PGHA_NODE_PRIVATE_H */

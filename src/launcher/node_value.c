@@ -3,7 +3,6 @@
  *	  One value of a node setting against the table.
  */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE
 #endif
 
 #include <ctype.h>
@@ -143,10 +142,12 @@ value_int(const HaSetting *setting, const char *text, HaNodeError *error)
 	{
 		pgha_node_fail(error, "invalid value for parameter \"%s\": \"%.80s\"",
 					   setting->name, text);
-		pgha_node_hint(error, setting->unit ? "A number is expected, with one "
-					   "of the units us, ms, s, min, h, d (default: %s)." :
-					   "A number is expected%.0s.",
-					   setting->unit ? setting->unit : "");
+		if (setting->unit)
+			pgha_node_hint(error, "A number is expected, with one of the "
+						   "units us, ms, s, min, h, d (default: %s).",
+						   setting->unit);
+		else
+			pgha_node_hint(error, "A number is expected.");
 		return NULL;
 	}
 	number = rint(number * factor);

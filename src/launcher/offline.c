@@ -4,6 +4,8 @@
  */
 #include "launcher/launcher.h"
 
+#include "dcs/json.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,7 +224,7 @@ offline_patched(const OfflineRead *read, const char *file)
 		return NULL;
 	}
 	if (old == NULL)
-		old = json_object();
+		old = pgha_json_object();
 	document = pgha_json_merge_patch(old, patch);
 	json_decref(old);
 	json_decref(patch);

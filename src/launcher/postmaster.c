@@ -2,7 +2,6 @@
  * postmaster.c
  *	  The postmaster: started, adopted, watched, promoted.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -80,68 +79,6 @@ pgha_postmaster_prepare(const HaNode *node, char *why)
 }
 
 static bool
-remove_stale(const char *path, char *why)
-{
-	if (unlink(path) == 0 || errno == ENOENT)
-		return true;
-	snprintf(why, HA_WHY_MAX, "could not remove stale \"%.120s\": %s", path,
-			 strerror(errno));
-	return false;
-}
-
-/*
- * postmaster.pid of a server that is gone may name a process of these days:
- * after a reboot, or in a container, pids come again; or a zombie nobody reaps.
- * PostgreSQL would refuse to start for ever then.  The file, and the socket's
- * lock file with it, is removed when it is proven stale: nobody holds the lock,
- * nobody is attached to its shared memory (pgha_instance_gone), and the process
- * it names doesn't have the data directory as its own, as a server always has.
- * Processes of other users PostgreSQL ignores by itself.
- */
-static bool
-check_pid_file(const HaNode *node, char *why)
-{
-	HaPidFile	file;
-	char		path[PATH_MAX];
-	pid_t		pid;
-
-	if (!pgha_instance_read_pid_file(node, &file, why))
-		return false;
-	pid = file.pid < 0 ? -file.pid : file.pid;
-	if (!file.present || pid == 0 || kill(pid, 0) < 0)
-		return true;
-	if (pgha_instance_works_in(node, pid))
-	{
-		snprintf(why, HA_WHY_MAX, "data directory is in use by another "
-				 "postmaster, pid %d", (int) pid);
-		return false;
-	}
-	if (file.socket_lock[0] != '\0' &&
-		pgha_instance_lock_file_pid(file.socket_lock) == file.pid &&
-		!remove_stale(file.socket_lock, why))
-		return false;
-	return pgha_directory_path(node, "postmaster.pid", path, why) &&
-		remove_stale(path, why);
-}
-
-static bool
-check_gone(const HaNode *node, char *why)
-{
-	HaPidFile	file;
-
-	if (pgha_instance_gone(node))
-		return true;
-	if (pgha_instance_locked(node))
-		snprintf(why, HA_WHY_MAX, "processes of the instance are left, or its "
-				 "lock file in \"%.80s\" can't be used", node->run_directory);
-	else if (pgha_instance_read_pid_file(node, &file, why))
-		snprintf(why, HA_WHY_MAX, "data directory is in use by another "
-				 "postmaster, pid %d, or by what it left behind",
-				 (int) file.pid);
-	return false;
-}
-
-static bool
 set_signal_files(const HaNode *node, bool as_primary, char *why)
 {
 	if (as_primary && pgha_directory_has(node, "recovery.signal"))
@@ -161,7 +98,7 @@ pgha_postmaster_start(HaPostmaster *postmaster, const HaNode *node,
 	char	  **argv;
 	HaSpawn		spawn = {.stdin_fd = -1,.stdout_fd = -1,.stderr_fd = -1};
 
-	if (!check_gone(node, why) || !check_pid_file(node, why) ||
+	if (!pgha_instance_ready(node, why) ||
 		!set_signal_files(node, as_primary, why))
 		return false;
 	argv = pgha_render_argv(node);

@@ -6,7 +6,6 @@
  * needs memory is made before.  What goes wrong there comes back through a
  * pipe that exec closes.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

@@ -2,7 +2,6 @@
  * task.c
  *	  What the jobs on a data directory have in common.
  */
-#define _GNU_SOURCE
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,8 +21,11 @@ void *
 pgha_task_create(size_t size, const HaNode *node, HaJobProgress progress,
 				 HaJobDone done, void *arg, char *why)
 {
-	HaTask	   *task = calloc(1, size);
+	HaTask	   *task;
 
+	if (!pgha_instance_ready(node, why))
+		return NULL;
+	task = calloc(1, size);
 	if (!task)
 	{
 		snprintf(why, HA_WHY_MAX, "out of memory");
@@ -47,8 +49,9 @@ pgha_task_free(HaTask *task)
 }
 
 /*
- * The reason of a failure is the last line marked as an error; without one the
- * last that is neither progress nor a hint.
+ * The reason of a failure is the first line marked as an error (what follows
+ * are its consequences); without one the last that is neither progress nor a
+ * hint.
  */
 static void
 task_line(void *arg, bool is_stderr, const char *line)
@@ -58,11 +61,13 @@ task_line(void *arg, bool is_stderr, const char *line)
 
 	if (!mark)
 		mark = strstr(line, "FATAL: ");
-	if (is_stderr && (mark || !task->has_error) &&
-		!strstr(line, "hint: ") && pgha_task_percent(line) < 0)
+	if (is_stderr && !task->has_error && !strstr(line, "hint: ") &&
+		pgha_task_percent(line) < 0)
 	{
+		if (mark)
+			mark += strcspn(mark, " ");
 		snprintf(task->error, sizeof(task->error), "%s",
-				 mark ? mark + strcspn(mark, " ") + 1 : line);
+				 mark ? mark + strspn(mark, " ") : line);
 		task->has_error = mark != NULL;
 	}
 	if (task->program.line)

@@ -41,12 +41,12 @@ struct HaTask
 	const char *phrase;			/* last reported */
 	int			percent;
 	bool		has_error;		/* error is of a line that says so */
-	char		error[HA_WHY_MAX];	/* the last line that may be a reason */
+	char		error[HA_WHY_MAX];	/* a line that may be a reason */
 	char		lock_file[PATH_MAX];
 	char	   *owned[HA_TASK_OWNED];
 };
 
-/* NULL with why: no memory.  size: of the struct the task is part of. */
+/* NULL with why: no memory, or the instance runs.  size: of the struct the task is part of. */
 extern void *pgha_task_create(size_t size, const HaNode *node,
 							  HaJobProgress progress, HaJobDone done,
 							  void *arg, char *why);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "fence.h"
+#include "fmgr.h"
 #include "gucs.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -35,6 +36,8 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/ps_status.h"
+
+PG_MODULE_MAGIC;
 
 /* an idle worker looks again at least so often */
 #define WORKER_IDLE_MS 1000

@@ -4,6 +4,8 @@
  */
 #include "worker_private.h"
 
+#include "dcs/json.h"
+
 #include <sys/stat.h>
 #include <time.h>
 
@@ -311,7 +313,7 @@ worker_pending_restart(void)
 		if (!(gucs[i]->status & GUC_PENDING_RESTART))
 			continue;
 		if (pending == NULL)
-			pending = json_object();
+			pending = pgha_json_object();
 		value = GetConfigOption(gucs[i]->name, true, false);
 		json_object_set_new(pending, gucs[i]->name,
 							json_pack("{s:s, s:s}", "old_value",

@@ -307,7 +307,7 @@ sub wait_healthy
 			my $leader = $self->member($lease->{holder} // '') or return 0;
 			$last = "lease of $lease->{holder}";
 			my $streaming = $leader->try_query(
-				"SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") // return 0;
+				"SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND application_name <> 'pg_basebackup'") // return 0;
 			$last .= ", $streaming streaming";
 			return 0 unless $streaming == $others;
 			my $open = $leader->try_query("SELECT pg_ha_status()->'fence'->>'state'") // '';
