@@ -188,11 +188,13 @@ when_taken_over(const HaView *v)
 		v->standing == HA_STANDING_HELD;
 }
 
+/* our lease runs and status does not show it, or it shows another's */
 static bool
 when_maybe_taken_over(const HaView *v)
 {
 	return is_primary(v) && v->standing == HA_STANDING_HELD &&
-		v->leader[0] != '\0' && strcmp(v->leader, v->self) != 0;
+		(v->lease_valid ||
+		 (v->leader[0] != '\0' && strcmp(v->leader, v->self) != 0));
 }
 
 static bool

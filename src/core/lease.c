@@ -29,10 +29,11 @@ lease_copy_name(char *to, size_t size, const char *from)
 }
 
 void
-pgha_lease_init(HaLease *lease, uint64_t file_term, uint64_t highest_term,
-				uint64_t first_seq)
+pgha_lease_init(HaLease *lease, const char *self, uint64_t file_term,
+				uint64_t highest_term, uint64_t first_seq)
 {
 	memset(lease, 0, sizeof(*lease));
+	lease_copy_name(lease->self, sizeof(lease->self), self);
 	lease->my_term = file_term;
 	lease->highest_term = highest_term > file_term ? highest_term : file_term;
 	lease->next_seq = first_seq;
@@ -48,12 +49,10 @@ pgha_lease_set_timeouts(HaLease *lease, int64_t ttl_ms,
 	lease->retry_timeout_ms = retry_timeout_ms;
 }
 
-/* L: of the lease there is, else the last one seen, else our own ttl */
+/* L: of the last lease seen, else our own ttl */
 static int64_t
 lease_ttl_ms(const HaLease *lease)
 {
-	if (lease->observed && lease->seen.lease.present)
-		return lease->seen.lease.ttl_ms;
 	if (lease->last_ttl_ms > 0)
 		return lease->last_ttl_ms;
 	return lease->own_ttl_ms;
@@ -65,7 +64,8 @@ lease_same_index(const HaObservation *a, const HaObservation *b)
 	return a->status_index == b->status_index &&
 		a->lease.present == b->lease.present &&
 		a->lease.term == b->lease.term &&
-		a->lease.seq == b->lease.seq;
+		a->lease.seq == b->lease.seq &&
+		strcmp(a->lease.holder, b->lease.holder) == 0;
 }
 
 /* Our own write is what this record shows: it landed. */
@@ -89,7 +89,8 @@ lease_is_last_write(const HaLease *lease, const HaLeaseRecord *record)
 {
 	return lease->last.kind != HA_WRITE_NONE && record->present &&
 		record->term == lease->last.lease.term &&
-		record->seq == lease->last.lease.seq;
+		record->seq == lease->last.lease.seq &&
+		strcmp(record->holder, lease->self) == 0;
 }
 
 /*
@@ -136,6 +137,48 @@ lease_run_clock(HaLease *lease, const HaObservation *seen)
 		lease->steady_since = seen->received_at;
 }
 
+/* A record older than one seen before: a stale read, or Consul was restored. */
+static bool
+lease_went_back(const HaLease *lease, const HaLeaseRecord *record)
+{
+	if (record->term != lease->highest_term)
+		return record->term < lease->highest_term;
+	return lease->observed && record->term == lease->seen.lease.term &&
+		record->seq < lease->seen.lease.seq;
+}
+
+/* What stays known of a lease when status no longer shows it. */
+static void
+lease_note_record(HaLease *lease, const HaObservation *seen)
+{
+	const HaLeaseRecord *record = &seen->lease;
+	bool		known = lease->observed && lease_same_index(&lease->seen, seen);
+
+	/* the holder of what was seen before may still rely on a longer L */
+	if (!known && (!lease_went_back(lease, record) ||
+				   record->ttl_ms > lease->last_ttl_ms))
+		lease->last_ttl_ms = record->ttl_ms;
+	lease->last_paused = record->paused;
+	if (record->term > lease->highest_term)
+		lease->highest_term = record->term;
+	if (record->term > lease->my_term)
+		lease->paused_in_force = false;
+}
+
+/*
+ * An earlier life of this node may have left a fence open: as long as its last
+ * write allows, so what it promised is ours to keep.
+ */
+static void
+lease_inherit_promise(HaLease *lease, const HaObservation *seen)
+{
+	if (lease->last.kind == HA_WRITE_NONE &&
+		pgha_lease_is_own(lease, &seen->lease))
+		lease->promise_until = lease_later(lease->promise_until,
+										   seen->received_at +
+										   seen->lease.ttl_ms * HA_NS_PER_MS);
+}
+
 void
 pgha_lease_observe(HaLease *lease, const HaObservation *seen)
 {
@@ -149,14 +192,13 @@ pgha_lease_observe(HaLease *lease, const HaObservation *seen)
 		return;
 
 	lease_run_clock(lease, seen);
-	lease->seen = *seen;
-	lease->observed = true;
 	if (seen->lease.present)
 	{
-		lease->last_ttl_ms = seen->lease.ttl_ms;
-		if (seen->lease.term > lease->highest_term)
-			lease->highest_term = seen->lease.term;
+		lease_note_record(lease, seen);
+		lease_inherit_promise(lease, seen);
 	}
+	lease->seen = *seen;
+	lease->observed = true;
 	lease_settle(lease, seen);
 }
 
@@ -169,22 +211,34 @@ pgha_lease_valid(const HaLease *lease, HaTime now)
 }
 
 bool
-pgha_lease_ours(const HaLease *lease)
+pgha_lease_is_own(const HaLease *lease, const HaLeaseRecord *record)
 {
-	return lease->observed && lease->my_term != 0 &&
-		lease->seen.lease.present &&
-		lease->seen.lease.term == lease->my_term &&
-		!lease->seen.lease.released;
+	return record->present && lease->my_term != 0 &&
+		record->term == lease->my_term &&
+		strcmp(record->holder, lease->self) == 0;
 }
 
-/* status was lost or went back while our lease runs: take over at once */
+bool
+pgha_lease_ours(const HaLease *lease)
+{
+	/* below the highest term, ours is over: a restore brought it back */
+	return lease->observed && !lease->seen.lease.released &&
+		lease->my_term >= lease->highest_term &&
+		pgha_lease_is_own(lease, &lease->seen.lease);
+}
+
+/*
+ * status was lost or went back while our lease runs: take over at once.  Only
+ * a consistent read proves it; after another kind one is asked for.
+ */
 static bool
 lease_restored(const HaLease *lease, HaTime now)
 {
 	const HaLeaseRecord *record = &lease->seen.lease;
 
 	if (lease->my_term == 0 || lease->my_term < lease->highest_term ||
-		lease->release_sent || now >= lease->deadline)
+		lease->release_sent || now >= lease->deadline ||
+		!lease->seen.consistent)
 		return false;
 	return !record->present || record->term < lease->highest_term;
 }
@@ -223,7 +277,7 @@ pgha_lease_standing(const HaLease *lease, const char *self, HaTime now,
 		return HA_STANDING_OURS;
 	if (lease_restored(lease, now))
 		return HA_STANDING_RESTORED;
-	if (record->present && record->paused &&
+	if ((record->present ? record->paused : lease->last_paused) &&
 		!lease_mutated(lease, HA_MUTATE_PAUSE))
 		return HA_STANDING_PAUSED;
 	if (record->present && record->released && lease->seen.leader_index == 0)
@@ -297,6 +351,9 @@ pgha_lease_prepare_heartbeat(HaLease *lease, HaTime now, const char *self,
 		return false;
 	lease_prepare(lease, HA_WRITE_HEARTBEAT, now, self, session, write);
 	write->lease.paused = paused;
+	/* may land without an answer: what it ends is over as it is sent */
+	if (!paused)
+		lease->paused_in_force = false;
 	lease_sent(lease, write);
 	return true;
 }
@@ -347,6 +404,8 @@ pgha_lease_prepare_takeover(HaLease *lease, HaTime now, const char *self,
 	if (lease->my_term <= lease->seen.lease.term)
 		return false;
 	lease_prepare(lease, HA_WRITE_TAKEOVER, now, self, session, write);
+	/* from a restored status while we are open without end: say so at once */
+	write->lease.paused = lease->paused_in_force;
 	lease_sent(lease, write);
 	return true;
 }
@@ -398,5 +457,10 @@ pgha_lease_answer(HaLease *lease, HaWriteOutcome outcome,
 	if (lease_mutated(lease, HA_MUTATE_SEND_TIME))
 		lease->deadline = lease_later(lease->deadline,
 									  now + lease->last.lease.ttl_ms * HA_NS_PER_MS);
-	pgha_lease_observe(lease, &seen);
+	/* a read has overtaken the answer: it landed, but is not the latest */
+	if (lease->seen.received_at >= lease->last.sent_at &&
+		lease->seen.status_index > new_status_index)
+		lease_landed(lease);
+	else
+		pgha_lease_observe(lease, &seen);
 }

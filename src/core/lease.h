@@ -110,6 +110,7 @@ typedef enum HaMutation
 typedef struct HaLease
 {
 	unsigned	mutations;
+	char		self[HA_NAME_MAX + 1];
 
 	/* what this process promised durably: valid in this boot only */
 	uint64_t	my_term;		/* 0 = none, or from before a reboot */
@@ -122,6 +123,7 @@ typedef struct HaLease
 	HaTime		index_since;	/* received_at of the first read of it */
 	HaTime		steady_since;	/* answers came without a gap since then */
 	int64_t		last_ttl_ms;	/* the last L seen in a lease; 0 = none */
+	bool		last_paused;	/* the last lease seen said paused */
 	int64_t		retry_timeout_ms;
 	int64_t		own_ttl_ms;		/* L where no lease was ever seen */
 
@@ -149,8 +151,9 @@ pgha_lease_margin_ms(int64_t ttl_ms)
  * was written in this boot, else 0; highest_term is the file's term whatever
  * the boot; first_seq begins a block that no other life ever used.
  */
-extern void pgha_lease_init(HaLease *lease, uint64_t file_term,
-							uint64_t highest_term, uint64_t first_seq);
+extern void pgha_lease_init(HaLease *lease, const char *self,
+							uint64_t file_term, uint64_t highest_term,
+							uint64_t first_seq);
 
 /* Timeouts of the cluster configuration, whenever they change. */
 extern void pgha_lease_set_timeouts(HaLease *lease, int64_t ttl_ms,
@@ -162,8 +165,16 @@ extern void pgha_lease_observe(HaLease *lease, const HaObservation *seen);
 /* The right to acknowledge, as this process may claim it now. */
 extern bool pgha_lease_valid(const HaLease *lease, HaTime now);
 
-/* Whether status carries our term of this boot and we did not release it. */
+/*
+ * Whether status carries our term of this boot and we did not release it.  Two
+ * candidates of one vacancy both store the same next term: the one that lost
+ * must not take the other's lease for its own, so the holder counts too.
+ */
 extern bool pgha_lease_ours(const HaLease *lease);
+
+/* Whether a record is of our own current leadership. */
+extern bool pgha_lease_is_own(const HaLease *lease,
+							  const HaLeaseRecord *record);
 
 /*
  * How the lease stands for `self`.  *until is when that may change by time

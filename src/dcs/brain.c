@@ -99,7 +99,7 @@ brain_begin(HaBrain *brain, char *why)
 	memcpy(brain->session, file->session, sizeof(brain->session));
 	if (!file->same_boot)
 		file->term = 0;
-	pgha_lease_init(&brain->lease, file->term, file->highest_term, first_seq);
+	pgha_lease_init(&brain->lease, brain->name, file->term, file->highest_term, first_seq);
 	file->present = true;
 	return pgha_state_write_term(brain->state_dir, file, why);
 }
@@ -510,7 +510,7 @@ brain_view_lease(HaBrain *brain, HaTime now, HaView *view)
 		lease->seen.sent_at >= lease->last.sent_at && lease->seen.consistent;
 	view->paused_in_force = lease->paused_in_force;
 	view->other_term_confirmed = lease->seen.consistent && record->present &&
-		record->term != lease->my_term;
+		!pgha_lease_is_own(lease, record);
 	view->stranger = brain_stranger(brain);
 	view->lease_term = record->present ? record->term : 0;
 	view->lease_seq = record->present ? record->seq : 0;

@@ -47,7 +47,7 @@ struct HaConsul
 	int			nendpoints;
 	int			endpoint;		/* in use; 0 is the preferred one */
 	HaTime		preferred_tried_at;
-	int			failures;		/* since the last usable answer */
+	int			pause_ms;		/* the last one asked for; 0 = answers come */
 	char	   *token;
 	char	   *datacenter;
 	HaConsulParsed parsed;		/* of the answer being delivered */
@@ -102,17 +102,15 @@ endpoint_choose(HaConsul *consul, HaConsulKind kind, bool watch)
 	return 0;
 }
 
-/* What an endpoint's answer means for those that come; the time to wait. */
+/* What an endpoint's answer means for what comes; returns the pause. */
 static int
 endpoint_judge(HaConsul *consul, int endpoint, HaConsulResult result)
 {
-	int			wait_ms = CONSUL_BACKOFF_MIN_MS;
-
 	if (result != HA_CONSUL_NO_ANSWER && endpoint == 0)
 		consul->endpoint = 0;
 	if (result != HA_CONSUL_NO_ANSWER && result != HA_CONSUL_DENIED)
 	{
-		consul->failures = 0;
+		consul->pause_ms = 0;
 		return 0;
 	}
 	if (result == HA_CONSUL_NO_ANSWER && endpoint == consul->endpoint)
@@ -121,17 +119,20 @@ endpoint_judge(HaConsul *consul, int endpoint, HaConsulResult result)
 			consul->preferred_tried_at = pgha_now();
 		consul->endpoint = (endpoint + 1) % consul->nendpoints;
 	}
-	for (int i = 0; i < consul->failures && wait_ms < CONSUL_BACKOFF_MAX_MS; i++)
-		wait_ms *= 2;
-	consul->failures++;
-	return wait_ms < CONSUL_BACKOFF_MAX_MS ? wait_ms : CONSUL_BACKOFF_MAX_MS;
+	if (consul->pause_ms == 0)
+		consul->pause_ms = CONSUL_BACKOFF_MIN_MS;
+	else if (consul->pause_ms < CONSUL_BACKOFF_MAX_MS / 2)
+		consul->pause_ms *= 2;
+	else
+		consul->pause_ms = CONSUL_BACKOFF_MAX_MS;
+	return consul->pause_ms;
 }
 
 /*
  * Requests
  */
 
-/* The watch's own rules for the index, and against a server that won't wait. */
+/* A watch's rules for the index, and against a server that won't wait. */
 static void
 watch_finish(const ConsulRequest *request, HaConsulAnswer *answer)
 {

@@ -21,13 +21,13 @@
 static void
 answer_say(HaConsulParsed *parsed, const char *text)
 {
-	size_t		len = 0;
+	size_t		len = strnlen(text, HA_CONSUL_TEXT_MAX);
 
-	for (; text[len] != '\0' && len < HA_CONSUL_TEXT_MAX; len++)
+	for (size_t i = 0; i < len; i++)
 	{
-		unsigned char c = (unsigned char) text[len];
+		unsigned char c = (unsigned char) text[i];
 
-		parsed->text[len] = c < 0x20 || c == 0x7f ? ' ' : (char) c;
+		parsed->text[i] = c < 0x20 || c == 0x7f ? ' ' : (char) c;
 	}
 	while (len > 0 && parsed->text[len - 1] == ' ')
 		len--;

@@ -1,14 +1,19 @@
 /*
  * control.c
- *	  The unix socket between the launcher and the worker: the launcher's end.
+ *	  The unix socket between the launcher and the worker.
  *
- * One worker at a time.  A newer connection takes the place of the older one:
- * there is one postmaster, so the older worker is gone or about to be.
+ *		listening --accept--> CONNECTED --hello--> READY --EOF, error--> closed
+ *
+ * One connection at a time.  A second one is let in only when the first one's
+ * process is gone, which it can tell sooner than the socket does; the file's
+ * mode keeps other users out, and the peer's user is checked as well.
  */
-#include "launcher/control.h"
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 
 #include <errno.h>
-#include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,113 +21,297 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "dcs/documents.h"
+#include "dcs/json.h"
+#include "launcher/buffer.h"
+#include "launcher/control.h"
+
+/* what the worker has not read yet; more means that it hangs */
+#define OUTPUT_MAX (4 * HA_CONTROL_LINE_MAX)
+/* read per call, so that a flood does not keep the loop */
+#define READ_MAX (4 * HA_CONTROL_LINE_MAX)
+#define READ_CHUNK 16384
 
 struct HaControlServer
 {
+	char	   *path;
 	int			listen_fd;
-	int			fd;				/* the worker's; -1 = none */
-	bool		greeted;
-	size_t		in_len;
-	size_t		out_len;
+	dev_t		dev;			/* of the socket's file: removed if it is ours */
+	ino_t		ino;
 	HaControlMessage message;
 	HaControlPresence presence;
 	void	   *arg;
-	char		path[sizeof(((struct sockaddr_un *) 0)->sun_path)];
-	char	   *in;				/* HA_CONTROL_LINE_MAX bytes each */
-	char	   *out;
+
+	int			fd;				/* the connection; -1 = none */
+	pid_t		peer;
+	bool		ready;			/* hello was exchanged */
+	bool		doomed;			/* to be closed when nobody uses it */
+	HaBuffer	input;
+	HaBuffer	output;
 };
 
 static bool
-control_address(const char *path, struct sockaddr_un *address, char *why)
+fail_errno(char *why, const char *what, const char *path)
 {
-	memset(address, 0, sizeof(*address));
-	address->sun_family = AF_UNIX;
-	if (strlen(path) >= sizeof(address->sun_path))
-	{
-		snprintf(why, HA_WHY_MAX, "the socket's path is longer than %zu "
-				 "characters (choose a shorter pg_ha.run_directory): \"%.80s\"",
-				 sizeof(address->sun_path) - 1, path);
-		return false;
-	}
-	strcpy(address->sun_path, path);
-	return true;
+	return pgha_why(why, "could not %s socket \"%.110s\": %s", what, path,
+					strerror(errno));
 }
 
-/* The launcher's lock says that no other one listens: a file left is stale. */
-static int
-control_bind(const struct sockaddr_un *address, char *why)
+static void
+close_connection(HaControlServer *server)
 {
-	int			fd = socket(AF_UNIX,
-							SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	mode_t		mask;
-	int			rc = -1;
+	bool		was_ready = server->ready;
 
-	(void) unlink(address->sun_path);
-	mask = umask(0077);
-	if (fd >= 0)
-		rc = bind(fd, (const struct sockaddr *) address, sizeof(*address));
-	umask(mask);
-	if (rc == 0 && listen(fd, 4) == 0)
-		return fd;
-	snprintf(why, HA_WHY_MAX, "could not listen on \"%.100s\": %s",
-			 address->sun_path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return -1;
-}
-
-HaControlServer *
-pgha_control_listen(const char *path, HaControlMessage message,
-					HaControlPresence presence, void *arg, char *why)
-{
-	HaControlServer *server;
-	struct sockaddr_un address;
-
-	if (!control_address(path, &address, why))
-		return NULL;
-	server = calloc(1, sizeof(*server));
-	if (server == NULL ||
-		(server->in = malloc(HA_CONTROL_LINE_MAX)) == NULL ||
-		(server->out = malloc(HA_CONTROL_LINE_MAX)) == NULL)
-	{
-		snprintf(why, HA_WHY_MAX, "out of memory");
-		pgha_control_free(server);
-		return NULL;
-	}
-	server->fd = -1;
-	server->message = message;
-	server->presence = presence;
-	server->arg = arg;
-	strcpy(server->path, address.sun_path);
-	server->listen_fd = control_bind(&address, why);
-	if (server->listen_fd >= 0)
-		return server;
-	pgha_control_free(server);
-	return NULL;
-}
-
-void
-pgha_control_free(HaControlServer *server)
-{
-	if (server == NULL)
+	if (server->fd < 0)
 		return;
-	if (server->fd > 0)
-		close(server->fd);
-	if (server->listen_fd > 0)
+	close(server->fd);
+	server->fd = -1;
+	server->peer = 0;
+	server->ready = server->doomed = false;
+	pgha_buffer_release(&server->input);
+	pgha_buffer_release(&server->output);
+	if (was_ready)
+		server->presence(server->arg, false);
+}
+
+/*
+ * Output
+ */
+
+static void
+flush_output(HaControlServer *server)
+{
+	HaBuffer   *output = &server->output;
+	size_t		done = 0;
+
+	while (done < output->len)
 	{
-		close(server->listen_fd);
-		(void) unlink(server->path);
+		ssize_t		n = send(server->fd, output->data + done,
+							 output->len - done, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+		{
+			server->doomed = errno != EAGAIN && errno != EWOULDBLOCK;
+			break;
+		}
+		done += (size_t) n;
 	}
-	free(server->in);
-	free(server->out);
-	free(server);
+	if (done > 0)
+		memmove(output->data, output->data + done, output->len - done);
+	output->len -= done;
+}
+
+static bool
+queue(HaControlServer *server, json_t *message)
+{
+	char	   *text = json_dumps(message, JSON_COMPACT);
+	size_t		len = text ? strlen(text) : 0;
+	bool		fits = text && len < HA_CONTROL_LINE_MAX &&
+		server->output.len + len < OUTPUT_MAX;
+
+	if (fits)
+	{
+		pgha_buffer_add_bytes(&server->output, text, len);
+		pgha_buffer_add_bytes(&server->output, "\n", 1);
+		server->doomed = server->doomed || server->output.failed;
+	}
+	free(text);
+	if (fits && !server->doomed)
+		flush_output(server);
+	return fits && !server->doomed;
 }
 
 bool
-pgha_control_connected(const HaControlServer *server)
+pgha_control_send(HaControlServer *server, json_t *message)
 {
-	return server->fd >= 0 && server->greeted;
+	return pgha_control_connected(server) && queue(server, message);
+}
+
+static void
+queue_error(HaControlServer *server, const char *error)
+{
+	json_t	   *message = json_pack("{s:s, s:s}", "type", "error",
+									"error", error);
+
+	if (message)
+		queue(server, message);
+	json_decref(message);
+	server->doomed = true;
+}
+
+/*
+ * Input
+ */
+
+static void
+take_hello(HaControlServer *server, json_t *message)
+{
+	json_t	   *version = json_object_get(message, "version");
+	json_t	   *hello;
+
+	if (!json_is_integer(version) ||
+		json_integer_value(version) != HA_CONTROL_VERSION)
+	{
+		queue_error(server, "this launcher speaks another version of the "
+					"protocol: install the same version of both parts, then "
+					"restart the instance");
+		return;
+	}
+	hello = json_pack("{s:s, s:i, s:i}", "type", "hello",
+					  "version", HA_CONTROL_VERSION, "pid", (int) getpid());
+	if (!hello || !queue(server, hello))
+		server->doomed = true;
+	json_decref(hello);
+	if (server->doomed)
+		return;
+	server->ready = true;
+	server->presence(server->arg, true);
+	server->message(server->arg, "hello", message);
+}
+
+static void
+take_message(HaControlServer *server, json_t *message)
+{
+	const char *type = json_string_value(json_object_get(message, "type"));
+
+	if (!type)
+		server->doomed = true;
+	else if (server->ready)
+		server->message(server->arg, type, message);
+	else if (strcmp(type, "hello") == 0)
+		take_hello(server, message);
+	else
+		server->doomed = true;
+}
+
+static void
+take_line(HaControlServer *server, const char *line, size_t len)
+{
+	json_error_t error;
+	json_t	   *message = json_loadb(line, len, 0, &error);
+
+	if (json_is_object(message))
+		take_message(server, message);
+	else
+		queue_error(server, "a line is no JSON object");
+	json_decref(message);
+}
+
+static void
+take_lines(HaControlServer *server)
+{
+	HaBuffer   *input = &server->input;
+	size_t		done = 0;
+	char	   *eol;
+
+	while (!server->doomed && done < input->len &&
+		   (eol = memchr(input->data + done, '\n', input->len - done)))
+	{
+		take_line(server, input->data + done,
+				  (size_t) (eol - input->data) - done);
+		done = (size_t) (eol + 1 - input->data);
+	}
+	if (done > 0)
+		memmove(input->data, input->data + done, input->len - done);
+	input->len -= done;
+	if (input->len > HA_CONTROL_LINE_MAX || input->failed)
+		server->doomed = true;
+}
+
+static void
+read_input(HaControlServer *server)
+{
+	char		chunk[READ_CHUNK];
+	size_t		total = 0;
+
+	while (!server->doomed && total < READ_MAX)
+	{
+		ssize_t		n = recv(server->fd, chunk, sizeof(chunk), 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return;
+		if (n <= 0)
+		{
+			server->doomed = true;
+			return;
+		}
+		total += (size_t) n;
+		pgha_buffer_add_bytes(&server->input, chunk, (size_t) n);
+		take_lines(server);
+	}
+}
+
+/*
+ * Connections
+ */
+
+static bool
+peer_is_gone(const HaControlServer *server)
+{
+	return server->peer > 0 && kill(server->peer, 0) < 0 && errno == ESRCH;
+}
+
+static void
+turn_away(int fd)
+{
+	static const char text[] = "{\"type\":\"error\",\"error\":"
+		"\"another worker is connected\"}\n";
+
+	/* a lost word is no loss: it sees the connection closed */
+	(void) !send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fd);
+}
+
+static void
+take_connection(HaControlServer *server, int fd)
+{
+	struct ucred peer;
+	socklen_t	len = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
+		peer.uid != geteuid())
+	{
+		close(fd);
+		return;
+	}
+	if (server->fd >= 0 && peer_is_gone(server))
+		close_connection(server);
+	if (server->fd >= 0)
+	{
+		turn_away(fd);
+		return;
+	}
+	server->fd = fd;
+	server->peer = peer.pid;
+}
+
+static void
+accept_connections(HaControlServer *server)
+{
+	for (int i = 0; i < 8; i++)
+	{
+		int			fd = accept4(server->listen_fd, NULL, NULL,
+								 SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0)
+			return;
+		take_connection(server, fd);
+	}
+}
+
+void
+pgha_control_process(HaControlServer *server)
+{
+	if (server->fd >= 0)
+		read_input(server);
+	if (server->fd >= 0 && !server->doomed)
+		flush_output(server);
+	if (server->doomed)
+		close_connection(server);
+	accept_connections(server);
 }
 
 int
@@ -130,165 +319,131 @@ pgha_control_fds(const HaControlServer *server, struct pollfd *fds)
 {
 	int			n = 0;
 
-	fds[n++] = (struct pollfd) {server->listen_fd, POLLIN, 0};
+	fds[n++] = (struct pollfd) {.fd = server->listen_fd,.events = POLLIN};
 	if (server->fd >= 0)
-		fds[n++] = (struct pollfd) {server->fd, (short)
-			(POLLIN | (server->out_len > 0 ? POLLOUT : 0)), 0};
+		fds[n++] = (struct pollfd) {
+			.fd = server->fd,
+			.events = (short) (POLLIN | (server->output.len > 0 ? POLLOUT : 0))
+		};
 	return n;
 }
 
-static void
-control_drop(HaControlServer *server)
+bool
+pgha_control_connected(const HaControlServer *server)
 {
-	bool		greeted = server->greeted;
-
-	if (server->fd < 0)
-		return;
-	close(server->fd);
-	server->fd = -1;
-	server->greeted = false;
-	server->in_len = server->out_len = 0;
-	if (greeted)
-		server->presence(server->arg, false);
+	return server->fd >= 0 && server->ready && !server->doomed;
 }
 
-static void
-control_flush(HaControlServer *server)
-{
-	ssize_t		n;
+/*
+ * The socket itself
+ */
 
-	if (server->fd < 0 || server->out_len == 0)
-		return;
-	n = send(server->fd, server->out, server->out_len,
-			 MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (n < 0)
-	{
-		if (errno != EAGAIN && errno != EINTR)
-			control_drop(server);
-		return;
-	}
-	server->out_len -= (size_t) n;
-	memmove(server->out, server->out + n, server->out_len);
+static bool
+set_address(struct sockaddr_un *address, const char *path, char *why)
+{
+	memset(address, 0, sizeof(*address));
+	address->sun_family = AF_UNIX;
+	if (strlen(path) >= sizeof(address->sun_path))
+		return pgha_why(why, "the path of socket \"%.110s\" is too long",
+						path);
+	strcpy(address->sun_path, path);
+	return true;
+}
+
+/* Remove a socket nobody listens on; false: somebody does, or no socket. */
+static bool
+remove_stale(const char *path, const struct sockaddr_un *address, char *why)
+{
+	struct stat st;
+	int			fd;
+	bool		refused;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT || fail_errno(why, "look at", path);
+	if (!S_ISSOCK(st.st_mode))
+		return pgha_why(why, "\"%.110s\" is in the way: it is no socket",
+						path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return fail_errno(why, "create", path);
+	refused = connect(fd, (const struct sockaddr *) address,
+					  sizeof(*address)) < 0 && errno == ECONNREFUSED;
+	close(fd);
+	if (!refused)
+		return pgha_why(why, "another process listens on socket \"%.110s\"",
+						path);
+	return unlink(path) == 0 || fail_errno(why, "remove", path);
 }
 
 static bool
-control_queue(HaControlServer *server, json_t *message)
+open_socket(HaControlServer *server, char *why)
 {
-	size_t		room = HA_CONTROL_LINE_MAX - server->out_len;
-	size_t		len;
+	struct sockaddr_un address;
+	struct stat st;
+	mode_t		mask;
+	bool		ok;
 
-	if (server->fd < 0 || message == NULL)
+	if (!set_address(&address, server->path, why) ||
+		!remove_stale(server->path, &address, why))
 		return false;
-	len = json_dumpb(message, server->out + server->out_len, room,
-					 JSON_COMPACT);
-	if (len == 0 || len + 1 > room)
-		return false;
-	server->out_len += len;
-	server->out[server->out_len++] = '\n';
-	control_flush(server);
-	return server->fd >= 0;
-}
-
-bool
-pgha_control_send(HaControlServer *server, json_t *message)
-{
-	return server->greeted && control_queue(server, message);
-}
-
-/* The first message: versions must agree. */
-static void
-control_greet(HaControlServer *server, const char *type, json_t *message)
-{
-	json_t	   *answer;
-
-	if (strcmp(type, "hello") != 0 ||
-		json_integer_value(json_object_get(message, "version")) !=
-		HA_CONTROL_VERSION)
+	server->listen_fd = socket(AF_UNIX,
+							   SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (server->listen_fd < 0)
+		return fail_errno(why, "create", server->path);
+	mask = umask(0177);
+	ok = bind(server->listen_fd, (struct sockaddr *) &address,
+			  sizeof(address)) == 0;
+	umask(mask);
+	if (!ok)
+		return fail_errno(why, "bind", server->path);
+	if (lstat(server->path, &st) == 0)
 	{
-		answer = json_pack("{s:s, s:s}", "type", "error", "error",
-						   "the launcher is of another version: restart it");
-		(void) control_queue(server, answer);
-		json_decref(answer);
-		control_drop(server);
-		return;
+		server->dev = st.st_dev;
+		server->ino = st.st_ino;
 	}
-	answer = json_pack("{s:s, s:i, s:i}", "type", "hello", "version",
-					   HA_CONTROL_VERSION, "pid", (int) getpid());
-	server->greeted = control_queue(server, answer);
-	json_decref(answer);
-	if (server->greeted)
-		server->presence(server->arg, true);
+	return listen(server->listen_fd, 8) == 0 ||
+		fail_errno(why, "listen on", server->path);
 }
 
-static void
-control_line(HaControlServer *server, const char *line, size_t len)
+HaControlServer *
+pgha_control_listen(const char *path, HaControlMessage message,
+					HaControlPresence presence, void *arg, char *why)
 {
-	json_t	   *message = json_loadb(line, len, 0, NULL);
-	const char *type = json_string_value(json_object_get(message, "type"));
+	HaControlServer *server = calloc(1, sizeof(*server));
 
-	if (type == NULL)
-		control_drop(server);
-	else if (!server->greeted)
-		control_greet(server, type, message);
-	else
-		server->message(server->arg, type, message);
-	json_decref(message);
-}
-
-static void
-control_lines(HaControlServer *server)
-{
-	size_t		done = 0;
-
-	while (server->fd >= 0)
+	if (!server)
 	{
-		char	   *begin = server->in + done;
-		char	   *newline = memchr(begin, '\n', server->in_len - done);
-
-		if (newline == NULL)
-			break;
-		done = (size_t) (newline - server->in) + 1;
-		control_line(server, begin, (size_t) (newline - begin));
+		pgha_why(why, "out of memory");
+		return NULL;
 	}
-	if (server->fd < 0)
-		return;
-	server->in_len -= done;
-	memmove(server->in, server->in + done, server->in_len);
-	if (server->in_len == HA_CONTROL_LINE_MAX)
-		control_drop(server);
+	server->fd = server->listen_fd = -1;
+	server->message = message;
+	server->presence = presence;
+	server->arg = arg;
+	server->path = strdup(path);
+	if (!server->path)
+		pgha_why(why, "out of memory");
+	else if (open_socket(server, why))
+		return server;
+	pgha_control_free(server);
+	return NULL;
 }
 
-static void
-control_accept(HaControlServer *server)
-{
-	int			fd = accept4(server->listen_fd, NULL, NULL,
-							 SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-	if (fd < 0)
-		return;
-	control_drop(server);
-	server->fd = fd;
-}
-
+/* No callback comes any more. */
 void
-pgha_control_process(HaControlServer *server)
+pgha_control_free(HaControlServer *server)
 {
-	ssize_t		n;
+	struct stat st;
 
-	control_flush(server);
-	while (server->fd >= 0)
-	{
-		n = recv(server->fd, server->in + server->in_len,
-				 HA_CONTROL_LINE_MAX - server->in_len, MSG_DONTWAIT);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			break;
-		if (n <= 0)
-		{
-			control_drop(server);
-			break;
-		}
-		server->in_len += (size_t) n;
-		control_lines(server);
-	}
-	control_accept(server);
+	if (!server)
+		return;
+	server->ready = false;
+	close_connection(server);
+	if (server->ino != 0 && lstat(server->path, &st) == 0 &&
+		st.st_dev == server->dev && st.st_ino == server->ino)
+		unlink(server->path);
+	if (server->listen_fd >= 0)
+		close(server->listen_fd);
+	free(server->path);
+	free(server);
 }

@@ -2,6 +2,7 @@
  * jobs_rewind.c
  *	  A data directory that diverged, mended by pg_rewind.
  *
+ *		psql IDENTIFY_SYSTEM	the source's timeline
  *		psql CHECKPOINT			at the source: before its first checkpoint
  *								pg_control there has the old timeline
  *		postgres -C restore_command		is there an archive to fetch WAL from?
@@ -9,6 +10,10 @@
  *		pg_rewind
  *		standby.signal
  *		--- mark removed ---
+ *
+ * On the source's own timeline there is nothing to rewind, and pg_rewind must
+ * not even be asked: before it says so it lets a single-user server recover a
+ * crashed directory, whose checkpoint is then WAL that the source doesn't have.
  *
  * pg_rewind itself does the crash recovery of a directory that was not shut
  * down.  It writes into the directory only after it has said how much there is
@@ -31,7 +36,9 @@
 typedef struct HaRewind
 {
 	HaTask		task;			/* must be first */
-	char	   *source;			/* conninfo; owned by the task */
+	char	   *source;			/* conninfos; owned by the task */
+	char	   *probe;
+	uint32_t	source_tli;		/* 0 = not known */
 	bool		restore_command;
 	bool		touched;		/* pg_rewind began to write */
 } HaRewind;
@@ -153,26 +160,96 @@ rewind_checkpointed(HaTask *task, int status)
 		pgha_task_next(task, &program);
 }
 
+static void
+rewind_checkpoint(HaTask *task)
+{
+	const HaRewind *rewind = (const HaRewind *) task;
+	const char *args[] = {
+		"-XAtqw", "-d", rewind->source, "-c", "CHECKPOINT", NULL
+	};
+	HaTaskProgram program = {.name = "psql",.args = args,
+		.then = rewind_checkpointed
+	};
+
+	pgha_task_report(task, "checkpoint at the source", -1);
+	pgha_task_next(task, &program);
+}
+
+/* "system identifier|timeline|position|database" */
+static void
+rewind_identify_line(HaTask *task, bool is_stderr, const char *line)
+{
+	HaRewind   *rewind = (HaRewind *) task;
+	const char *tli = strchr(line, '|');
+
+	if (!is_stderr && tli)
+		rewind->source_tli = (uint32_t) strtoul(tli + 1, NULL, 10);
+}
+
+static void
+rewind_identified(HaTask *task, int status)
+{
+	const HaRewind *rewind = (const HaRewind *) task;
+	HaControl	control;
+	char		why[HA_WHY_MAX];
+	uint32_t	tli;
+
+	if (status != 0)
+	{
+		pgha_task_fail(task, status, NULL);
+		return;
+	}
+	if (!pgha_directory_read_control(task->node, &control, why))
+	{
+		pgha_task_finish(task, why, NULL);
+		return;
+	}
+	tli = control.min_recovery_tli > control.tli ?
+		control.min_recovery_tli : control.tli;
+	if (tli == rewind->source_tli)
+		pgha_task_complete_standby(task);
+	else
+		rewind_checkpoint(task);
+}
+
+static bool
+rewind_init(HaRewind *rewind, const char *conn_url)
+{
+	HaTask	   *task = &rewind->task;
+	const HaNode *node = task->node;
+	char	   *replication =
+		pgha_render_conninfo(node, conn_url, node->replication_user,
+							 "replication");
+
+	rewind->source = task->owned[0] =
+		pgha_render_conninfo(node, conn_url, node->rewind_user, "postgres");
+	if (replication && asprintf(&task->owned[1], "%s replication=true",
+								replication) < 0)
+		task->owned[1] = NULL;
+	rewind->probe = task->owned[1];
+	free(replication);
+	return rewind->source && rewind->probe;
+}
+
 HaJob *
 pgha_job_rewind(const HaNode *node, const char *conn_url,
 				HaJobProgress progress, HaJobDone done, void *arg, char *why)
 {
 	HaRewind   *rewind = pgha_task_create(sizeof(HaRewind), node, progress,
 										  done, arg, why);
-	HaTaskProgram program = {.name = "psql",.then = rewind_checkpointed};
+	HaTaskProgram program = {.name = "psql",.line = rewind_identify_line,
+		.then = rewind_identified
+	};
 
 	if (!rewind)
 		return NULL;
-	rewind->source = rewind->task.owned[0] =
-		pgha_render_conninfo(node, conn_url, node->rewind_user, "postgres");
-	if (rewind->source)
+	if (rewind_init(rewind, conn_url))
 	{
 		const char *args[] = {
-			"-XAtqw", "-d", rewind->source, "-c", "CHECKPOINT", NULL
+			"-XAtqw", "-d", rewind->probe, "-c", "IDENTIFY_SYSTEM", NULL
 		};
 
 		program.args = args;
-		pgha_task_report(&rewind->task, "checkpoint at the source", -1);
 		return pgha_task_start(&rewind->task, &program, why);
 	}
 	snprintf(why, HA_WHY_MAX, "no connection to \"%.100s\" can be made up",

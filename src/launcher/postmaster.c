@@ -79,6 +79,20 @@ pgha_postmaster_prepare(const HaNode *node, char *why)
 }
 
 static bool
+check_whole(const HaNode *node, char *why)
+{
+	HaNodeFile	file;
+
+	if (!pgha_state_read_node(node->state_directory, &file, why))
+		return false;
+	if (file.half_done[0] == '\0')
+		return true;
+	snprintf(why, HA_WHY_MAX, "data directory is half-done: a %s did not "
+			 "finish", file.half_done);
+	return false;
+}
+
+static bool
 set_signal_files(const HaNode *node, bool as_primary, char *why)
 {
 	if (as_primary && pgha_directory_has(node, "recovery.signal"))
@@ -98,7 +112,7 @@ pgha_postmaster_start(HaPostmaster *postmaster, const HaNode *node,
 	char	  **argv;
 	HaSpawn		spawn = {.stdin_fd = -1,.stdout_fd = -1,.stderr_fd = -1};
 
-	if (!pgha_instance_ready(node, why) ||
+	if (!check_whole(node, why) || !pgha_instance_ready(node, why) ||
 		!set_signal_files(node, as_primary, why))
 		return false;
 	argv = pgha_render_argv(node);

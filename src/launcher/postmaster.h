@@ -72,7 +72,8 @@ extern bool pgha_postmaster_prepare(const HaNode *node, char *why);
 
 /*
  * Start `postgres`.  as_primary removes standby.signal, else it is created.
- * Refused when the lock is held or postmaster.pid names a live process.
+ * Refused when the directory has the mark of a job that did not finish, when
+ * the lock is held or postmaster.pid names a live process.
  */
 extern bool pgha_postmaster_start(HaPostmaster *postmaster, const HaNode *node,
 								  bool as_primary, char *why);

@@ -255,7 +255,10 @@ test_member_tolerance(void)
 	text = strdup("{\"state\":\"................................................"
 				  "..............................\"}");
 	for (char *c = strchr(text, '.'); c[0] == '.'; c += 2)
-		memcpy(c, "\303\251", 2);
+	{
+		c[0] = '\303';
+		c[1] = '\251';
+	}
 	ok(pgha_member_parse("m", text, strlen(text), &member, why) &&
 	   strlen(member.state) == 62,
 	   "member: text is cut between characters");

@@ -416,7 +416,7 @@ test_descriptors(void)
 	process_when_ready(100);
 	for (int fd = 3; fd < 64; fd++)
 	{
-		struct sockaddr_in address;
+		struct sockaddr_in address = {0};
 		socklen_t	len = sizeof(address);
 		int			flags = fcntl(fd, F_GETFD);
 
@@ -432,12 +432,12 @@ test_descriptors(void)
 }
 
 static volatile sig_atomic_t handled_by_other;
-static pid_t main_thread;
+static _Thread_local volatile sig_atomic_t is_main_thread;
 
 static void
 handle(int signo)
 {
-	if (gettid() != main_thread)
+	if (!is_main_thread)
 		handled_by_other = 1;
 }
 
@@ -449,7 +449,7 @@ test_resolver_thread(void)
 	char		url[100];
 	pid_t		shooter;
 
-	main_thread = gettid();
+	is_main_thread = 1;
 	signal(SIGUSR1, handle);
 	shooter = fork();
 	if (shooter == 0)

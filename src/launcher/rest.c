@@ -1,0 +1,359 @@
+/*
+ * rest.c
+ *	  The REST endpoints, on libmicrohttpd inside the launcher's poll loop.
+ *
+ * libmicrohttpd has one epoll fd of its own and no thread: the loop polls the
+ * fd and calls pgha_rest_process.  Which endpoint answers what is in a table;
+ * the status document is made by rest_status.c.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <microhttpd.h>
+
+#include "dcs/json.h"
+#include "dcs/state.h"
+#include "launcher/rest_private.h"
+
+#define CONNECTIONS_MAX 256u
+#define CONNECTION_MEMORY ((size_t) (16 * 1024))
+#define IDLE_TIMEOUT_S 10u
+#define LISTEN_BACKLOG 128
+#define PEM_MAX (256 * 1024)
+
+struct HaRest
+{
+	HaRestView	view;
+	struct MHD_Daemon *daemon;
+	char	   *cert;
+	char	   *key;
+	char	   *ca;
+};
+
+/* the first of the two calls that a request takes at least */
+static char request_begun;
+
+typedef enum MHD_Result Result;
+
+/*
+ * Routes
+ */
+
+typedef struct Route
+{
+	const char *path;
+	bool		(*healthy) (const HaRestView *view, const HaRestQuery *query);
+	bool		silent;			/* no body */
+} Route;
+
+static const Route routes[] = {
+	{"/", pgha_rest_primary},
+	{"/primary", pgha_rest_primary},
+	{"/master", pgha_rest_primary},
+	{"/read-write", pgha_rest_primary},
+	{"/leader", pgha_rest_leader},
+	{"/replica", pgha_rest_replica},
+	{"/read-only", pgha_rest_read_only},
+	{"/health", pgha_rest_health},
+	{"/patroni", pgha_rest_always},
+	{"/liveness", pgha_rest_liveness, true},
+	{"/readiness", pgha_rest_readiness, true},
+};
+
+/* By the first segment of the path; what is unknown is not healthy. */
+static const Route *
+find_route(const char *url)
+{
+	static const Route unknown = {"", pgha_rest_never};
+	size_t		len = *url == '/' ? 1 + strcspn(url + 1, "/") : 0;
+
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
+		if (strlen(routes[i].path) == len &&
+			memcmp(routes[i].path, url, len) == 0)
+			return &routes[i];
+	return &unknown;
+}
+
+/*
+ * Answers
+ */
+
+/* Takes the malloc'd text; NULL is no memory. */
+static Result
+answer(struct MHD_Connection *connection, unsigned status, const char *type,
+	   char *text)
+{
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(text ? strlen(text) : 0, text,
+										MHD_RESPMEM_MUST_FREE);
+	Result		result = MHD_NO;
+
+	if (!response)
+	{
+		free(text);
+		return MHD_NO;
+	}
+	if (!type || MHD_add_response_header(response,
+										 MHD_HTTP_HEADER_CONTENT_TYPE, type))
+		result = MHD_queue_response(connection, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+static const char *
+query_value(void *arg, const char *name)
+{
+	return MHD_lookup_connection_value(arg, MHD_GET_ARGUMENT_KIND, name);
+}
+
+static Result
+collect_tag(void *arg, enum MHD_ValueKind kind, const char *name,
+			const char *value)
+{
+	HaRestQuery *query = arg;
+
+	if (strncmp(name, "tag_", 4) == 0)
+		query->tags_match = query->tags_match &&
+			pgha_rest_tag_matches(query->view, name + 4, value ? value : "");
+	return MHD_YES;
+}
+
+static void
+read_query(const HaRestView *view, struct MHD_Connection *connection,
+		   HaRestQuery *query)
+{
+	*query = (HaRestQuery) {.view = view,.tags_match = true};
+	query->lag = pgha_rest_parse_size(query_value(connection, "lag"));
+	query->replication_state = query_value(connection, "replication_state");
+	query->mode = query_value(connection, "mode");
+	MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, collect_tag,
+							  query);
+}
+
+static Result
+answer_get(const HaRest *rest, struct MHD_Connection *connection,
+		   const char *url, bool with_body)
+{
+	const Route *route = find_route(url);
+	HaRestQuery query;
+	unsigned	status;
+	char	   *text = NULL;
+
+	read_query(&rest->view, connection, &query);
+	status = route->healthy(&rest->view, &query) ? MHD_HTTP_OK :
+		MHD_HTTP_SERVICE_UNAVAILABLE;
+	if (route->silent || !with_body)
+		return answer(connection, status, NULL, NULL);
+	text = pgha_rest_status_text(&rest->view);
+	return text ? answer(connection, status, "application/json", text) :
+		MHD_NO;
+}
+
+static Result
+answer_unsupported(struct MHD_Connection *connection, const char *method)
+{
+	char	   *text;
+
+	/* patronictl looks for these words */
+	if (asprintf(&text, "Unsupported method ('%.16s'): Server does not "
+				 "support this operation.\n", method) < 0)
+		return MHD_NO;
+	return answer(connection, MHD_HTTP_NOT_IMPLEMENTED, "text/plain", text);
+}
+
+/* Called once with the headers, then with what a body brings, then to answer */
+static Result
+handle(void *arg, struct MHD_Connection *connection, const char *url,
+	   const char *method, const char *version, const char *data,
+	   size_t *data_len, void **request)
+{
+	const HaRest *rest = arg;
+
+	if (*request == NULL)
+	{
+		*request = &request_begun;
+		return MHD_YES;
+	}
+	if (*data_len > 0)
+	{
+		*data_len = 0;
+		return MHD_YES;
+	}
+	if (strcmp(method, MHD_HTTP_METHOD_GET) == 0)
+		return answer_get(rest, connection, url, true);
+	if (strcmp(method, MHD_HTTP_METHOD_HEAD) == 0 ||
+		strcmp(method, MHD_HTTP_METHOD_OPTIONS) == 0)
+		return answer_get(rest, connection, url, false);
+	return answer_unsupported(connection, method);
+}
+
+/*
+ * The daemon
+ */
+
+static int
+open_address(const struct addrinfo *address)
+{
+	int			on = 1;
+	int			fd = socket(address->ai_family,
+							address->ai_socktype | SOCK_CLOEXEC |
+							SOCK_NONBLOCK, address->ai_protocol);
+
+	if (fd < 0)
+		return -1;
+	/* a restart must not wait for old connections to time out */
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+		bind(fd, address->ai_addr, address->ai_addrlen) == 0 &&
+		listen(fd, LISTEN_BACKLOG) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static int
+open_listener(const HaNode *node, char *why)
+{
+	struct addrinfo hints = {.ai_family = AF_UNSPEC,
+		.ai_socktype = SOCK_STREAM,.ai_flags = AI_PASSIVE | AI_NUMERICSERV
+	};
+	struct addrinfo *list = NULL;
+	bool		any = strcmp(node->restapi_host, "*") == 0;
+	char		port[16];
+	int			error;
+	int			fd = -1;
+
+	snprintf(port, sizeof(port), "%d", node->restapi_port);
+	error = getaddrinfo(any ? NULL : node->restapi_host, port, &hints, &list);
+	if (error != 0)
+	{
+		pgha_why(why, "could not resolve \"%.80s\": %s", node->restapi_host,
+				 gai_strerror(error));
+		return -1;
+	}
+	for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next)
+		fd = open_address(a);
+	if (fd < 0)
+		pgha_why(why, "could not listen on %.80s:%d: %s", node->restapi_host,
+				 node->restapi_port, strerror(errno));
+	freeaddrinfo(list);
+	return fd;
+}
+
+static bool
+read_pem(const HaNode *node, const char *setting, char **text, char *why)
+{
+	const char *path = pgha_node_get(node, setting);
+	bool		missing;
+	size_t		len;
+
+	if (!*path)
+		return true;
+	*text = pgha_file_read(path, PEM_MAX, &len, &missing, why);
+	return *text != NULL;
+}
+
+static bool
+start_daemon(HaRest *rest, int fd, char *why)
+{
+	unsigned	flags = MHD_USE_EPOLL | (rest->cert ? MHD_USE_TLS : 0);
+	struct MHD_OptionItem tls[4] = {{MHD_OPTION_END, 0, NULL}};
+	int			n = 0;
+
+	if (rest->cert && rest->key)
+	{
+		tls[n++] = (struct MHD_OptionItem) {
+			MHD_OPTION_HTTPS_MEM_CERT, 0, rest->cert
+		};
+		tls[n++] = (struct MHD_OptionItem) {
+			MHD_OPTION_HTTPS_MEM_KEY, 0, rest->key
+		};
+	}
+	if (n > 0 && rest->ca)
+		tls[n++] = (struct MHD_OptionItem) {
+			MHD_OPTION_HTTPS_MEM_TRUST, 0, rest->ca
+		};
+	tls[n] = (struct MHD_OptionItem) {MHD_OPTION_END, 0, NULL};
+	rest->daemon =
+		MHD_start_daemon(flags, 0, NULL, NULL, handle, rest,
+						 MHD_OPTION_LISTEN_SOCKET, fd,
+						 MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+						 MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
+						 MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S,
+						 MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+	return rest->daemon ||
+		pgha_why(why, "could not start the HTTP server%s", rest->cert ?
+				 " (check the certificate and its key)" : "");
+}
+
+HaRest *
+pgha_rest_start(const HaNode *node, const HaRestState *state, char *why)
+{
+	HaRest	   *rest = calloc(1, sizeof(*rest));
+	int			fd = -1;
+
+	if (!rest)
+	{
+		pgha_why(why, "out of memory");
+		return NULL;
+	}
+	if (pgha_rest_view_init(&rest->view, node, state, why) &&
+		read_pem(node, "pg_ha.restapi_cert_file", &rest->cert, why) &&
+		read_pem(node, "pg_ha.restapi_key_file", &rest->key, why) &&
+		read_pem(node, "pg_ha.restapi_ca_file", &rest->ca, why))
+		fd = open_listener(node, why);
+	/* from here on the daemon owns the socket */
+	if (fd >= 0 && start_daemon(rest, fd, why))
+		return rest;
+	if (fd >= 0)
+		close(fd);
+	pgha_rest_stop(rest);
+	return NULL;
+}
+
+void
+pgha_rest_stop(HaRest *rest)
+{
+	if (!rest)
+		return;
+	if (rest->daemon)
+		MHD_stop_daemon(rest->daemon);
+	pgha_rest_view_release(&rest->view);
+	free(rest->cert);
+	free(rest->key);
+	free(rest->ca);
+	free(rest);
+}
+
+int
+pgha_rest_fd(const HaRest *rest)
+{
+	const union MHD_DaemonInfo *info =
+		MHD_get_daemon_info(rest->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+
+	return info ? info->epoll_fd : -1;
+}
+
+int
+pgha_rest_timeout_ms(const HaRest *rest)
+{
+	MHD_UNSIGNED_LONG_LONG timeout;
+
+	if (MHD_get_timeout(rest->daemon, &timeout) != MHD_YES)
+		return -1;
+	return timeout < INT32_MAX ? (int) timeout : INT32_MAX;
+}
+
+void
+pgha_rest_process(HaRest *rest)
+{
+	MHD_run(rest->daemon);
+}
