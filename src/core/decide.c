@@ -431,6 +431,20 @@ when_end_received(const HaView *v)
 		v->end_known && v->lsn >= v->optime;
 }
 
+/* somebody has more than we do: that member comes first, for as long as L */
+static bool
+when_end_missing(const HaView *v)
+{
+	return is_running(v) && v->standing == HA_STANDING_RELEASED &&
+		v->end_known && v->now < v->stood_until;
+}
+
+static void
+fill_stood(const HaView *v, HaDecision *d)
+{
+	d->deadline = v->stood_until;
+}
+
 static bool
 when_receiver_on(const HaView *v)
 {
@@ -699,13 +713,15 @@ static const HaRule rules[] = {
 	"the lease was released to another member", fill_standing},
 	{306, when_end_received, HA_ACTION_TAKEOVER,
 	"the lease was released and this member has the last record", NULL},
-	{307, when_receiver_on, HA_ACTION_STOP_RECEIVER,
+	{307, when_end_missing, HA_ACTION_WAIT,
+	"the lease was released and this member lacks the last record", fill_stood},
+	{308, when_receiver_on, HA_ACTION_STOP_RECEIVER,
 	"the lease is free and the receiver may still be fed", NULL},
-	{308, when_no_ballot, HA_ACTION_PUBLISH_BALLOT,
+	{309, when_no_ballot, HA_ACTION_PUBLISH_BALLOT,
 	"the lease is free and our ballot is not published", NULL},
-	{309, when_not_our_turn, HA_ACTION_WAIT,
+	{310, when_not_our_turn, HA_ACTION_WAIT,
 	"another candidate ranks before us, or its ballot is awaited", fill_turn},
-	{310, when_our_turn, HA_ACTION_TAKEOVER,
+	{311, when_our_turn, HA_ACTION_TAKEOVER,
 	"the lease is free and no candidate ranks before us", NULL},
 
 	/* 4xx: another member leads */

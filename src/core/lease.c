@@ -261,12 +261,21 @@ lease_released_standing(const HaLease *lease, const char *self, HaTime now,
 	return HA_STANDING_RELEASED;
 }
 
+HaTime
+pgha_lease_stood_until(const HaLease *lease)
+{
+	int64_t		wait_ms = lease_ttl_ms(lease);
+
+	if (!lease_mutated(lease, HA_MUTATE_MARGIN))
+		wait_ms += pgha_lease_margin_ms(wait_ms);
+	return lease->index_since + wait_ms * HA_NS_PER_MS;
+}
+
 HaStanding
 pgha_lease_standing(const HaLease *lease, const char *self, HaTime now,
 					HaTime *until)
 {
 	const HaLeaseRecord *record = &lease->seen.lease;
-	int64_t		wait_ms = lease_ttl_ms(lease);
 	HaTime		steady = lease->steady_since +
 		lease->retry_timeout_ms * HA_NS_PER_MS;
 
@@ -283,9 +292,7 @@ pgha_lease_standing(const HaLease *lease, const char *self, HaTime now,
 	if (record->present && record->released && lease->seen.leader_index == 0)
 		return lease_released_standing(lease, self, now, until);
 
-	if (!lease_mutated(lease, HA_MUTATE_MARGIN))
-		wait_ms += pgha_lease_margin_ms(wait_ms);
-	*until = lease->index_since + wait_ms * HA_NS_PER_MS;
+	*until = pgha_lease_stood_until(lease);
 	if (now < *until)
 		return HA_STANDING_HELD;
 	*until = steady;
@@ -332,6 +339,9 @@ lease_prepare(HaLease *lease, HaWriteKind kind, HaTime now, const char *self,
 	write->lease.term = lease->my_term;
 	write->lease.seq = lease->next_seq++;
 	write->lease.ttl_ms = lease_promise(lease, now);
+	write->lease.timeline = lease->timeline;
+	if (lease->seen.lease.timeline > write->lease.timeline)
+		write->lease.timeline = lease->seen.lease.timeline;
 }
 
 static void

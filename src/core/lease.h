@@ -33,6 +33,7 @@ typedef struct HaLeaseRecord
 	char		successor[HA_NAME_MAX + 1]; /* named by a release; "" = anybody */
 	uint64_t	term;
 	uint64_t	seq;
+	uint32_t	timeline;		/* of the leader's WAL; 0 = not said */
 	int64_t		ttl_ms;			/* L */
 	bool		paused;
 	bool		released;
@@ -111,6 +112,7 @@ typedef struct HaLease
 {
 	unsigned	mutations;
 	char		self[HA_NAME_MAX + 1];
+	uint32_t	timeline;		/* of our WAL, said in every write */
 
 	/* what this process promised durably: valid in this boot only */
 	uint64_t	my_term;		/* 0 = none, or from before a reboot */
@@ -182,6 +184,9 @@ extern bool pgha_lease_is_own(const HaLease *lease,
  */
 extern HaStanding pgha_lease_standing(const HaLease *lease, const char *self,
 									  HaTime now, HaTime *until);
+
+/* When the index, as it is, has stood for L + margin. */
+extern HaTime pgha_lease_stood_until(const HaLease *lease);
 
 /*
  * Fill the next write.  The caller sends it as one transaction and reports the

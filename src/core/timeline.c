@@ -10,9 +10,11 @@
 uint32_t
 pgha_timelines_current(const HaTimelines *history)
 {
-	if (history->nforks == 0)
-		return 1;
-	return history->forks[history->nforks - 1].tli + 1;
+	uint32_t	next = 1;
+
+	if (history->nforks > 0)
+		next = history->forks[history->nforks - 1].tli + 1;
+	return history->known > next ? history->known : next;
 }
 
 HaKinship
@@ -77,6 +79,7 @@ bool
 pgha_timelines_parse(const char *text, HaTimelines *history)
 {
 	history->nforks = 0;
+	history->known = 0;
 	while (*text != '\0')
 	{
 		const char *newline = strchr(text, '\n');

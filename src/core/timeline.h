@@ -20,6 +20,7 @@ typedef struct HaFork
 typedef struct HaTimelines
 {
 	int			nforks;
+	uint32_t	known;			/* a timeline there is beyond the forks; or 0 */
 	HaFork		forks[HA_HISTORY_MAX];
 } HaTimelines;
 
@@ -31,7 +32,10 @@ typedef enum HaKinship
 	HA_KIN_DIVERGED,			/* past the fork, or on a foreign timeline */
 } HaKinship;
 
-/* The current timeline of a history: the one after the last fork; 1 if none. */
+/*
+ * The current timeline of a history: the one after the last fork (1 if there is
+ * none), or `known` where PostgreSQL left numbers out.
+ */
 extern uint32_t pgha_timelines_current(const HaTimelines *history);
 
 /* How a copy of the data whose WAL ends at (tli, lsn) relates to a history. */

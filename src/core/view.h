@@ -95,6 +95,7 @@ typedef struct HaView
 	/* the lease */
 	HaStanding	standing;
 	HaTime		standing_until; /* when it changes by time alone */
+	HaTime		stood_until;	/* when its index has stood for L + margin */
 	bool		lease_valid;	/* ours, and the deadline is ahead */
 	HaTime		lease_deadline;
 	HaTime		heartbeat_due;	/* when the next one is to be sent */

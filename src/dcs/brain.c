@@ -500,6 +500,7 @@ brain_view_lease(HaBrain *brain, HaTime now, HaView *view)
 
 	view->standing = pgha_lease_standing(lease, brain->name, now,
 										 &view->standing_until);
+	view->stood_until = pgha_lease_stood_until(lease);
 	view->lease_valid = pgha_lease_valid(lease, now);
 	view->lease_deadline = lease->deadline;
 	view->heartbeat_due = brain->heartbeat_due;
@@ -549,6 +550,7 @@ pgha_brain_view(HaBrain *brain, HaTime now, HaView *view)
 	view->initialize_sysid = brain->initialize_sysid;
 	view->scope_empty_since = brain->scope_empty_since;
 	view->history = brain->timelines;
+	view->history.known = brain->status.lease.timeline;
 	view->history_known = brain->history_known;
 	view->nmembers = brain->nmembers;
 	memcpy(view->members, brain->members,

@@ -50,9 +50,10 @@ typedef struct HaBrainConfig
 typedef struct HaLeaderWrite
 {
 	HaLsn		optime;
+	uint32_t	timeline;		/* 0 = not known */
 	bool		paused;
 	uint64_t	sysid;			/* restores `initialize` if it is absent */
-	const char *history;		/* NULL = leave the key alone */
+	char	   *history;		/* the caller's; NULL = leave the key alone */
 	int			nslots;			/* -1 = keep what status has */
 	const HaSlotPosition *slots;
 } HaLeaderWrite;

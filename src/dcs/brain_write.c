@@ -213,6 +213,7 @@ pgha_brain_heartbeat(HaBrain *brain, const HaLeaderWrite *write)
 	HaLeaseWrite lease_write;
 	BrainTxn	txn;
 
+	brain->lease.timeline = write->timeline;
 	if (!brain->session_held || !brain_reserve_seq(brain) ||
 		!pgha_lease_prepare_heartbeat(&brain->lease, pgha_now(), brain->name,
 									  brain->session, write->paused,
@@ -247,6 +248,7 @@ brain_takeover(HaBrain *brain, const HaLeaderWrite *write, const char *config,
 	HaLeaseWrite lease_write;
 	BrainTxn	txn;
 
+	brain->lease.timeline = write->timeline;
 	if (!brain->session_held || brain->write.id != 0 ||
 		!brain_reserve_seq(brain) || !brain_claim_term(brain) ||
 		!pgha_lease_prepare_takeover(&brain->lease, pgha_now(), brain->name,
@@ -283,6 +285,7 @@ pgha_brain_release(HaBrain *brain, const char *successor,
 	HaLeaseWrite lease_write;
 	BrainTxn	txn;
 
+	brain->lease.timeline = write->timeline;
 	if (!brain->session_held || !brain_reserve_seq(brain) ||
 		!pgha_lease_prepare_release(&brain->lease, pgha_now(), brain->name,
 									brain->session, successor, end_known,

@@ -28,6 +28,7 @@ static bool
 lease_parse(const json_t *object, HaLeaseRecord *lease, char *why)
 {
 	uint64_t	ttl_ms = 0;
+	uint64_t	timeline = 0;
 
 	if (!json_is_object(object))
 		return pgha_why(why, "lease is not an object");
@@ -53,6 +54,10 @@ lease_parse(const json_t *object, HaLeaseRecord *lease, char *why)
 		!pgha_json_get_bool(object, "released", &lease->released) ||
 		!pgha_json_get_bool(object, "end_known", &lease->end_known))
 		return pgha_why(why, "lease has a flag that is neither true nor false");
+	if (!pgha_json_get_number(object, "timeline", &timeline) ||
+		timeline > UINT32_MAX)
+		return pgha_why(why, "lease has no valid timeline");
+	lease->timeline = (uint32_t) timeline;
 	lease->ttl_ms = (int64_t) ttl_ms;
 	lease->present = true;
 	return true;
@@ -136,6 +141,8 @@ set_lease(json_t *document, const HaLeaseRecord *lease)
 	failed |= pgha_json_set_number(object, "term", lease->term);
 	failed |= pgha_json_set_number(object, "seq", lease->seq);
 	failed |= pgha_json_set_number(object, "ttl_ms", (uint64_t) lease->ttl_ms);
+	if (lease->timeline != 0)
+		failed |= pgha_json_set_number(object, "timeline", lease->timeline);
 	failed |= pgha_json_set_bool(object, "paused", lease->paused);
 	failed |= pgha_json_set_bool(object, "released", lease->released);
 	if (lease->end_known)

@@ -13,6 +13,7 @@
 
 #include "core/slots.h"
 #include "dcs/conninfo.h"
+#include "dcs/history_file.h"
 
 /* back-off after a failed start or job: doubled up to the maximum */
 #define ACT_RETRY_MS 500
@@ -373,10 +374,16 @@ act_start_job(HaLauncher *launcher)
  * ------------------------------------------------------------------------
  */
 
+/* The caller frees write->history. */
 static void
 act_leader_write(const HaLauncher *launcher, HaLeaderWrite *write)
 {
 	memset(write, 0, sizeof(*write));
+	write->timeline = launcher->view.tli;
+	write->history = pgha_history_news(launcher->node->data_directory,
+									   launcher->view.tli,
+									   pgha_brain_history(launcher->brain),
+									   launcher->node->name);
 	write->nslots = -1;
 	write->sysid = launcher->view.sysid;
 	write->paused = pgha_brain_lease(launcher->brain)->seen.lease.paused;
@@ -388,12 +395,15 @@ act_release(HaLauncher *launcher)
 	HaLeaderWrite write;
 	bool		end_known = launcher->view.wal_end == HA_WAL_END_KNOWN;
 	char		what[256];
+	bool		sent;
 
 	act_leader_write(launcher, &write);
 	if (end_known)
 		write.optime = launcher->view.lsn;
-	if (!pgha_brain_release(launcher->brain, launcher->decision.target, &write,
-							end_known))
+	sent = pgha_brain_release(launcher->brain, launcher->decision.target,
+							  &write, end_known);
+	free(write.history);
+	if (!sent)
 		return;
 	snprintf(what, sizeof(what), "%s; %s%s",
 			 pgha_rule(launcher->decision.rule)->why,
@@ -494,6 +504,7 @@ act_initialize(HaLauncher *launcher)
 		launcher_event(launcher, launcher->decision.rule, "initialize",
 					   launcher->fresh ? "a new cluster begins" :
 					   "an existing data directory founds the cluster");
+	free(write.history);
 	free(config);
 }
 
@@ -504,6 +515,7 @@ act_heartbeat(HaLauncher *launcher)
 
 	act_leader_write(launcher, &write);
 	(void) pgha_brain_heartbeat(launcher->brain, &write);
+	free(write.history);
 }
 
 /* The scope was won with the directory we made: it is not fresh any more. */

@@ -17,15 +17,18 @@
 
 #define NODE_FILE_MAX (256 * 1024)	/* bytes */
 
-/* Put the place in front of the message; false always. */
-static bool
-node_fail_at(HaNodeError *error, const char *file, int line)
+bool
+pgha_node_fail_at(HaNodeError *error, const char *file, int line)
 {
 	char		message[sizeof(error->message)];
 
 	snprintf(message, sizeof(message), "%s", error->message);
-	snprintf(error->message, sizeof(error->message), "%.200s:%d: %.290s", file,
-			 line, message);
+	if (line > 0)
+		snprintf(error->message, sizeof(error->message), "%.200s:%d: %.290s",
+				 file, line, message);
+	else
+		snprintf(error->message, sizeof(error->message), "%.200s: %.290s",
+				 file, message);
 	return false;
 }
 
@@ -74,6 +77,7 @@ take_own(HaNode *node, const HaConfEntry *entry, HaNodeError *error)
 		return pgha_node_hint(error, "Remove the line.");
 	}
 	value = pgha_node_value(setting, entry->value, error);
+	node->lines[setting_index(setting)] = entry->line;
 	return value && pgha_node_set(node, setting->name, value);
 }
 
@@ -124,7 +128,7 @@ take_entries(HaNode *node, HaConf *conf, HaNodeError *error)
 
 		if (own ? !take_own(node, entry, error) :
 			!take_server(node, entry, error))
-			return node_fail_at(error, node->file, entry->line);
+			return pgha_node_fail_at(error, node->file, entry->line);
 	}
 	return true;
 }
@@ -148,7 +152,7 @@ read_file(HaNode *node, HaNodeError *error)
 	{
 		pgha_node_fail(error, "%s", why);
 		pgha_node_hint(error, "A line reads: name = 'value'");
-		node_fail_at(error, node->file, line);
+		pgha_node_fail_at(error, node->file, line);
 	}
 	else
 		ok = take_entries(node, &conf, error);
@@ -164,10 +168,11 @@ set_defaults(HaNode *node)
 	const HaSetting *settings = pgha_settings(&n);
 
 	node->values = calloc((size_t) n, sizeof(char *));
+	node->lines = calloc((size_t) n, sizeof(int));
 	for (int i = 0; node->values && i < n; i++)
 		if (!(node->values[i] = strdup(settings[i].fallback)))
 			return false;
-	return node->values != NULL;
+	return node->values && node->lines;
 }
 
 static bool
@@ -228,6 +233,7 @@ pgha_node_free(HaNode *node)
 		free(node->server[i].value);
 	}
 	free(node->values);
+	free(node->lines);
 	free(node->server);
 	free(node->file);
 	for (size_t i = 0; i < sizeof(node->derived) / sizeof(char *); i++)
@@ -280,6 +286,26 @@ fallback_text(const HaSetting *setting)
 	return setting->fallback;
 }
 
+static void
+print_range(FILE *file, const HaSetting *setting)
+{
+	if (setting->type == HA_SETTING_INT)
+		fprintf(file, "%lld to %lld", (long long) setting->min,
+				(long long) setting->max);
+	for (int i = 0; setting->values && setting->values[i]; i++)
+		fprintf(file, "%s%s", i > 0 ? ", " : "", setting->values[i]);
+	if (setting->type == HA_SETTING_BOOL)
+		fputs("on, off", file);
+}
+
+/* Text that is no Markdown. */
+static void
+print_cell(FILE *file, const char *text)
+{
+	for (; *text; text++)
+		fprintf(file, strchr("<>|*", *text) ? "\\%c" : "%c", *text);
+}
+
 void
 pgha_settings_print_table(FILE *file)
 {
@@ -291,19 +317,15 @@ pgha_settings_print_table(FILE *file)
 	for (int i = 0; i < n; i++)
 	{
 		const HaSetting *setting = &settings[i];
-		const char *fallback = fallback_text(setting);
 
-		fprintf(file, "| `%s` | %s%s%s | ", setting->name, fallback,
-				setting->unit ? " " : "", setting->unit ? setting->unit : "");
-		if (setting->type == HA_SETTING_INT)
-			fprintf(file, "%lld to %lld", (long long) setting->min,
-					(long long) setting->max);
-		for (int j = 0; setting->values && setting->values[j]; j++)
-			fprintf(file, "%s%s", j > 0 ? ", " : "", setting->values[j]);
-		if (setting->type == HA_SETTING_BOOL)
-			fputs("on, off", file);
-		fprintf(file, " | %s | %s |\n",
-				setting->flags & HA_SETTING_RELOAD ? "yes" : "restart",
-				setting->description);
+		fprintf(file, "| `%s` | ", setting->name);
+		print_cell(file, fallback_text(setting));
+		fprintf(file, "%s%s | ", setting->unit ? " " : "",
+				setting->unit ? setting->unit : "");
+		print_range(file, setting);
+		fprintf(file, " | %s | ",
+				setting->flags & HA_SETTING_RELOAD ? "yes" : "restart");
+		print_cell(file, setting->description);
+		fputs(" |\n", file);
 	}
 }

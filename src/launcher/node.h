@@ -26,6 +26,7 @@ typedef struct HaNode
 {
 	char	   *file;			/* absolute path of the settings file */
 	char	  **values;			/* by index of pgha_settings(); never NULL */
+	int		   *lines;			/* where each was set; 0 = not in the file */
 
 	/* resolved, absolute where they are paths; "" = not set */
 	const char *scope;

@@ -15,6 +15,8 @@
 /* Set a message without a place; false always, for `return`. */
 extern bool pgha_node_fail(HaNodeError *error, const char *format,...)
 			__attribute__((format(printf, 2, 3)));
+/* Put the place in front of the message (line 0: unknown); false always. */
+extern bool pgha_node_fail_at(HaNodeError *error, const char *file, int line);
 /* Add the hint; false always. */
 extern bool pgha_node_hint(HaNodeError *error, const char *format,...)
 			__attribute__((format(printf, 2, 3)));

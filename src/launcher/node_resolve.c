@@ -40,8 +40,12 @@ static bool
 fail_setting(const HaNode *node, HaNodeError *error, const char *setting,
 			 const char *what)
 {
-	return pgha_node_fail(error, "%.150s: \"%s\" %s: \"%.120s\"", node->file,
-						  setting, what, pgha_node_get(node, setting));
+	int			n;
+	int			line = node->lines[pgha_setting(setting) - pgha_settings(&n)];
+
+	pgha_node_fail(error, "\"%s\" %s: \"%.120s\"", setting, what,
+				   pgha_node_get(node, setting));
+	return pgha_node_fail_at(error, node->file, line);
 }
 
 /*
@@ -477,8 +481,7 @@ read_token(HaNode *node, HaNodeError *error)
 		return true;
 	node->consul_token = pgha_file_read(path, TOKEN_MAX, &len, &missing, why);
 	if (!node->consul_token)
-		return pgha_node_fail(error, "%.150s: \"pg_ha.consul_token_file\": "
-							  "%s", node->file, why);
+		return fail_setting(node, error, "pg_ha.consul_token_file", why);
 	while (len > 0 && strchr(" \t\r\n", node->consul_token[len - 1]))
 		node->consul_token[--len] = '\0';
 	for (const char *c = node->consul_token; *c; c++)

@@ -99,7 +99,7 @@ value_enum(const HaSetting *setting, const char *text, HaNodeError *error)
 	{
 		len = strlen(error->hint);
 		snprintf(error->hint + len, sizeof(error->hint) - len, "%s%s",
-				 i > 0 ? ", " : "", setting->values[i]);
+				 setting->values[i], setting->values[i + 1] ? ", " : ".");
 	}
 	return NULL;
 }

@@ -56,15 +56,15 @@ typedef struct Route
 } Route;
 
 static const Route routes[] = {
-	{"/", pgha_rest_primary},
-	{"/primary", pgha_rest_primary},
-	{"/master", pgha_rest_primary},
-	{"/read-write", pgha_rest_primary},
-	{"/leader", pgha_rest_leader},
-	{"/replica", pgha_rest_replica},
-	{"/read-only", pgha_rest_read_only},
-	{"/health", pgha_rest_health},
-	{"/patroni", pgha_rest_always},
+	{"/", pgha_rest_primary, false},
+	{"/primary", pgha_rest_primary, false},
+	{"/master", pgha_rest_primary, false},
+	{"/read-write", pgha_rest_primary, false},
+	{"/leader", pgha_rest_leader, false},
+	{"/replica", pgha_rest_replica, false},
+	{"/read-only", pgha_rest_read_only, false},
+	{"/health", pgha_rest_health, false},
+	{"/patroni", pgha_rest_always, false},
 	{"/liveness", pgha_rest_liveness, true},
 	{"/readiness", pgha_rest_readiness, true},
 };
@@ -73,7 +73,7 @@ static const Route routes[] = {
 static const Route *
 find_route(const char *url)
 {
-	static const Route unknown = {"", pgha_rest_never};
+	static const Route unknown = {"", pgha_rest_never, false};
 	size_t		len = *url == '/' ? 1 + strcspn(url + 1, "/") : 0;
 
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)

@@ -104,21 +104,24 @@ pg_ha_status_sql(PG_FUNCTION_ARGS)
 	const char *nothing = sql_no_status();
 	char	   *document;
 	Datum		status;
-	bool		worker;
+	pid_t		worker;
 
 	if (nothing != NULL)
 		status = sql_jsonb(nothing);
 	else
 	{
 		LWLockAcquire(&pgha_shmem->lock, LW_SHARED);
-		worker = pgha_shmem->worker_pid != 0;
+		worker = pgha_shmem->worker_pid;
 		LWLockRelease(&pgha_shmem->lock);
 		document = pgha_shmem_read(HA_DOCUMENT_STATUS);
 		status = sql_jsonb(document != NULL ? document :
 						   "{\"configured\": true}");
-		if (!worker)
+		status = sql_jsonb_merge(status,
+								 sql_jsonb(psprintf("{\"worker_pid\": %d}",
+													(int) worker)));
+		if (worker == 0)
 			status = sql_jsonb_merge(status,
-									 sql_jsonb("{\"worker\": false, \"hint\": "
+									 sql_jsonb("{\"hint\": "
 											   "\"No worker runs: see the server's log, "
 											   "and max_worker_processes.\"}"));
 	}

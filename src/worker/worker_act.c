@@ -23,6 +23,7 @@ act_leader_write(HaWorker *worker, HaLeaderWrite *write,
 
 	memset(write, 0, sizeof(*write));
 	write->optime = view->lsn;
+	write->timeline = view->tli;
 	write->sysid = view->sysid;
 	write->paused = view->paused;
 	write->nslots = -1;

@@ -6,13 +6,8 @@
 
 #include "dcs/json.h"
 
-#include <sys/stat.h>
-#include <time.h>
-
-#include "access/timeline.h"
 #include "access/twophase.h"
 #include "access/xlog.h"
-#include "access/xlog_internal.h"
 #include "access/xlogrecovery.h"
 #include "catalog/pg_control.h"
 #include "common/controldata_utils.h"
@@ -182,115 +177,15 @@ worker_gather(HaWorker *worker, HaTime now)
  * ------------------------------------------------------------------------
  */
 
-static void
-history_time(time_t when, char *text, size_t size)
-{
-	struct tm	utc;
-
-	gmtime_r(&when, &utc);
-	strftime(text, size, "%Y-%m-%dT%H:%M:%S+00:00", &utc);
-}
-
-/* The end of the line after the position: why the timeline ended. */
-static void
-history_reason(const char *line, char *reason, size_t size)
-{
-	const char *tab = strchr(line, '\t');
-	size_t		len;
-
-	reason[0] = '\0';
-	tab = tab != NULL ? strchr(tab + 1, '\t') : NULL;
-	if (tab == NULL)
-		return;
-	len = strcspn(tab + 1, "\n");
-	if (len >= size)
-		len = size - 1;
-	memcpy(reason, tab + 1, len);
-	reason[len] = '\0';
-}
-
-/* Keep what Consul already says of older timelines (time, leader). */
-static void
-history_enrich(HaHistoryLine *line, const HaHistoryDoc *old)
-{
-	int			i;
-
-	for (i = 0; i < old->nlines; i++)
-	{
-		if (old->lines[i].tli == line->tli && old->lines[i].end == line->end)
-		{
-			memcpy(line->when, old->lines[i].when, sizeof(line->when));
-			memcpy(line->leader, old->lines[i].leader, sizeof(line->leader));
-		}
-	}
-}
-
-static char *
-history_from_file(const char *text, const struct stat *st,
-				  const HaHistoryDoc *old)
-{
-	static HaHistoryDoc doc;
-	static HaTimelines forks;
-	const char *line = text;
-	int			i = 0;
-
-	if (!pgha_timelines_parse(text, &forks))
-		return NULL;
-	memset(&doc, 0, sizeof(doc));
-	while (line != NULL && i < forks.nforks)
-	{
-		HaHistoryLine *out = &doc.lines[i];
-		char	   *end;
-
-		if (strtoul(line, &end, 10) == forks.forks[i].tli && end != line)
-		{
-			out->tli = forks.forks[i].tli;
-			out->end = forks.forks[i].end;
-			history_reason(line, out->reason, sizeof(out->reason));
-			history_enrich(out, old);
-			i++;
-		}
-		line = strchr(line, '\n');
-		if (line != NULL)
-			line++;
-	}
-	doc.nlines = i;
-	if (i > 0 && doc.lines[i - 1].when[0] == '\0')
-	{
-		history_time(st->st_mtime, doc.lines[i - 1].when,
-					 sizeof(doc.lines[i - 1].when));
-		strlcpy(doc.lines[i - 1].leader, pgha_guc_name,
-				sizeof(doc.lines[i - 1].leader));
-	}
-	return pgha_history_print(&doc);
-}
-
 char *
 worker_new_history(HaWorker *worker)
 {
 	const HaView *view = &worker->view;
-	char		path[MAXPGPATH];
-	char		file[MAXFNAMELEN];
-	char		why[HA_WHY_MAX];
-	struct stat st;
-	size_t		len;
-	bool		missing;
-	char	   *text;
-	char	   *printed;
 
-	if (view->role != HA_ROLE_PRIMARY || !view->history_known ||
-		view->tli <= 1 || pgha_timelines_current(&view->history) == view->tli)
+	if (view->role != HA_ROLE_PRIMARY || !view->history_known)
 		return NULL;
-	TLHistoryFileName(file, view->tli);
-	snprintf(path, sizeof(path), "%s/" XLOGDIR "/%s", DataDir, file);
-	if (stat(path, &st) != 0)
-		return NULL;
-	text = pgha_file_read(path, 1024 * 1024, &len, &missing, why);
-	if (text == NULL)
-		return NULL;
-	printed = history_from_file(text, &st, pgha_brain_history(worker->brain));
-	free(text);
-	return printed;
+	return pgha_history_news(DataDir, view->tli,
+							 pgha_brain_history(worker->brain), pgha_guc_name);
 }
 
 /* ------------------------------------------------------------------------

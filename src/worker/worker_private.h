@@ -20,6 +20,7 @@
 #include "core/slots.h"
 #include "dcs/brain.h"
 #include "dcs/conninfo.h"
+#include "dcs/history_file.h"
 #include "dcs/state.h"
 
 #define WORKER_LINE_MAX (256 * 1024)

@@ -134,7 +134,7 @@ sub kill_all
 sub worker_pid
 {
 	my ($self) = @_;
-	my $pid = $self->try_query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_ha worker'");
+	my $pid = $self->try_query("SELECT pg_ha_status()->>'worker_pid'");
 	return $pid;
 }
 
