@@ -40,7 +40,10 @@ same_leader('Consul frozen ten times');
 {
 	$c->consul_signal('STOP');
 	wait_until('the fence to close', 10, sub { $leader->status->{fence}{state} eq 'closed' });
-	my ($rc, undef, $err) = $leader->psql("SET statement_timeout = '1s'; CREATE TABLE nothing()");
+	my ($rc, undef, $err) = do {
+		local $ENV{PGOPTIONS} = '-c statement_timeout=1s';
+		$leader->psql('CREATE TABLE nothing()');
+	};
 	isnt($rc, 0, 'a commit does not pass a closed fence');
 	like($err, qr/statement timeout/, 'statement_timeout ends its wait');
 	is($leader->query('SELECT 1'), 1, 'reads go on');
@@ -80,10 +83,11 @@ same_leader('Consul frozen ten times');
 	$c->kv_put('config', '{"ttl": 3, "postgresql": {');
 	sleep 1;
 	same_leader('config is not JSON');
-	$c->kv_put('config', '{"ttl": "soon", "loop_wait": -1}');
+	my $hba = '"pg_hba": ["local all all trust", "host all all 127.0.0.1/32 trust"]';
+	$c->kv_put('config', qq({"ttl": "soon", "loop_wait": -1, "postgresql": {$hba}}));
 	sleep 1;
 	same_leader('config holds bad values');
-	$c->kv_put('config', '{"ttl": 3, "postgresql": {"parameters": {"work_mem": "5MB", "no_such_thing": 1, "shared_buffers": "lots"}}}');
+	$c->kv_put('config', qq({"ttl": 3, "postgresql": {$hba, "parameters": {"work_mem": "5MB", "no_such_thing": 1, "shared_buffers": "lots"}}}));
 	wait_until('the good value to arrive', 10, sub { $leader->query('SHOW work_mem') eq '5MB' });
 	pass('the good value is applied, unknown and bad ones are left out');
 	same_leader('config holds an unknown parameter');

@@ -17,6 +17,9 @@
 /* how often a rewind may fail before the directory is cloned anew */
 #define DECIDE_REWINDS_MAX 2
 
+/* how often a standby may fail to start before its directory is cloned anew */
+#define DECIDE_STARTS_MAX 5
+
 static inline HaTime
 decide_after(HaTime since, int64_t ms)
 {
@@ -605,6 +608,15 @@ when_old_primary_end_unknown(const HaView *v)
 		leading_primary(v) != NULL && v->wal_end == HA_WAL_END_UNKNOWN;
 }
 
+/* what is in the directory can't be brought up: a whole copy is the way out */
+static bool
+when_directory_hopeless(const HaView *v)
+{
+	return is_down(v) && leading_primary(v) != NULL &&
+		((v->was_primary && v->wal_end == HA_WAL_END_UNREADABLE) ||
+		 v->starts_failed >= DECIDE_STARTS_MAX);
+}
+
 static bool
 when_rewind_wanted(const HaView *v)
 {
@@ -753,12 +765,15 @@ static const HaRule rules[] = {
 	"no leader is there to clone from", NULL},
 	{608, when_old_primary_end_unknown, HA_ACTION_FIND_WAL_END,
 	"an old primary crashed and the end of its WAL is not known", NULL},
-	{609, when_rewind_wanted, HA_ACTION_REWIND,
+	{609, when_directory_hopeless, HA_ACTION_CLONE,
+	"the directory can't be started: its WAL is unreadable, or it failed often",
+	fill_leader},
+	{610, when_rewind_wanted, HA_ACTION_REWIND,
 	"our WAL is not part of the leader's history", fill_leader},
-	{610, when_rewind_impossible, HA_ACTION_CLONE,
+	{611, when_rewind_impossible, HA_ACTION_CLONE,
 	"our WAL is not part of the leader's history and can't be rewound",
 	fill_leader},
-	{611, when_down, HA_ACTION_START_STANDBY,
+	{612, when_down, HA_ACTION_START_STANDBY,
 	"the instance is down and the lease is not ours", fill_leader},
 	{699, always, HA_ACTION_WAIT,
 	"nothing to do", NULL},

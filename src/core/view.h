@@ -141,6 +141,7 @@ typedef struct HaView
 	HaTime		served_at;		/* when the instance last ran; 0 = not in this life */
 	bool		use_pg_rewind;
 	int			rewinds_failed; /* since the last success */
+	int			starts_failed;	/* since the last success */
 	HaTime		retry_at;		/* of the job that failed last; 0 = at once */
 	bool		stop_requested; /* an operator stops this node */
 	bool		rejoin_requested;	/* the worker stopped it to be rejoined */

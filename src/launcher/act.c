@@ -139,6 +139,22 @@ act_write_follow(HaLauncher *launcher, char *why)
 	return pgha_state_write_follow(node->state_directory, conninfo, slot, why);
 }
 
+/*
+ * Asking the server whether it likes the files takes longer than starting it:
+ * a crashed leader starts again with those it ran with.
+ */
+static bool
+act_render_for_start(HaLauncher *launcher, bool as_primary, char *why)
+{
+	if (launcher->files_worked && as_primary && launcher->started_primary &&
+		launcher->files_index == launcher->config_index)
+		return true;
+	launcher->files_worked = false;
+	launcher->files_index = launcher->config_index;
+	return launcher_render(launcher, as_primary, why) &&
+		pgha_render_mark_plain(launcher->node, why);
+}
+
 static void
 act_start(HaLauncher *launcher, bool as_primary)
 {
@@ -151,8 +167,7 @@ act_start(HaLauncher *launcher, bool as_primary)
 	if (act_write_follow(launcher, why) &&
 		pgha_render_strip_auto_conf(launcher->node, act_left_out, launcher,
 									why) &&
-		launcher_render(launcher, as_primary, why) &&
-		pgha_render_mark_plain(launcher->node, why) &&
+		act_render_for_start(launcher, as_primary, why) &&
 		pgha_postmaster_start(&launcher->postmaster, launcher->node,
 							  as_primary, why))
 	{
@@ -215,12 +230,13 @@ act_mark_fresh(const HaLauncher *launcher, bool fresh)
 	HaNodeFile	file;
 	char		why[HA_WHY_MAX];
 
-	if (!pgha_state_read_node(launcher->node->state_directory, &file, why))
-		memset(&file, 0, sizeof(file));
-	file.present = true;
-	file.fresh = fresh;
-	if (pgha_state_write_node(launcher->node->state_directory, &file, why))
-		return true;
+	if (pgha_state_read_node(launcher->node->state_directory, &file, why))
+	{
+		file.present = true;
+		file.fresh = fresh;
+		if (pgha_state_write_node(launcher->node->state_directory, &file, why))
+			return true;
+	}
 	launcher_log(HA_REPORT_WARNING, "could not write the node's state: %s", why);
 	return false;
 }
@@ -361,7 +377,9 @@ act_start_job(HaLauncher *launcher)
 		launcher->job = act_copy_job(launcher, why);
 	}
 	snprintf(launcher->job_phrase, sizeof(launcher->job_phrase), "%s", phrase);
-	if (launcher->job == NULL)
+	if (launcher->job == NULL && launcher->decision.action == HA_ACTION_FIND_WAL_END)
+		act_wal_end_done(launcher, 0, why);
+	else if (launcher->job == NULL)
 		act_job_failed(launcher, phrase, why, NULL);
 	else if (launcher->decision.action != HA_ACTION_FIND_WAL_END)
 		launcher_event(launcher, launcher->decision.rule,

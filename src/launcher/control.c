@@ -4,9 +4,10 @@
  *
  *		listening --accept--> CONNECTED --hello--> READY --EOF, error--> closed
  *
- * One connection at a time.  A second one is let in only when the first one's
- * process is gone, which it can tell sooner than the socket does; the file's
- * mode keeps other users out, and the peer's user is checked as well.
+ * One connection at a time.  A second one is let in only when the first one has
+ * not said hello or its process is gone (the socket may be held open by
+ * others); the file's mode keeps other users out, and the peer's user is
+ * checked as well.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -254,6 +255,15 @@ peer_is_gone(const HaControlServer *server)
 	return server->peer > 0 && kill(server->peer, 0) < 0 && errno == ESRCH;
 }
 
+/* Somebody who only looked whether anybody listens. */
+static bool
+left_already(int fd)
+{
+	char		c;
+
+	return recv(fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static void
 turn_away(int fd)
 {
@@ -272,12 +282,16 @@ take_connection(HaControlServer *server, int fd)
 	socklen_t	len = sizeof(peer);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
-		peer.uid != geteuid())
+		peer.uid != geteuid() || left_already(fd))
 	{
 		close(fd);
 		return;
 	}
-	if (server->fd >= 0 && peer_is_gone(server))
+	/* who has not said hello has no claim to stay */
+	if (server->fd >= 0 && !server->ready)
+		read_input(server);
+	if (server->fd >= 0 &&
+		(server->doomed || !server->ready || peer_is_gone(server)))
 		close_connection(server);
 	if (server->fd >= 0)
 	{

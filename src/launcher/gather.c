@@ -108,6 +108,7 @@ gather_instance(const HaLauncher *launcher, HaView *view)
 	view->was_primary = !view->standby_signal;
 	view->fresh = launcher->fresh;
 	view->rewinds_failed = launcher->rewinds_failed;
+	view->starts_failed = launcher->starts_failed;
 	view->retry_at = launcher->retry_at;
 	view->stop_requested = launcher->stop_requested;
 	view->rejoin_requested = launcher->rejoin_requested;

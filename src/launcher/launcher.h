@@ -58,6 +58,8 @@ typedef struct HaLauncher
 	bool		stopping;		/* SIGINT was sent */
 	bool		start_pending;	/* started, no worker has come yet */
 	bool		started_primary;
+	bool		files_worked;	/* the rendered files started the last instance */
+	uint64_t	files_index;	/* ... and are of this configuration */
 	HaWalEnd	wal_end;
 	HaLsn		wal_end_lsn;
 	bool		fresh;

@@ -128,6 +128,7 @@ loop_worker_config(HaLauncher *launcher, json_t *message)
 	if (!json_is_object(config))
 		return;
 	launcher_apply_config(launcher, config, index);
+	launcher->files_index = index;
 	if (!launcher_render(launcher, launcher->started_primary, why))
 	{
 		launcher_log(HA_REPORT_WARNING, "could not render configuration: %s",
@@ -164,6 +165,7 @@ loop_presence(void *arg, bool present)
 		launcher_end_brain(launcher);
 		if (launcher->start_pending)
 			pgha_render_worked(launcher->node);
+		launcher->files_worked = launcher->start_pending;
 		launcher->start_pending = false;
 		launcher->starts_failed = 0;
 		launcher->retry_at = 0;
@@ -201,6 +203,7 @@ loop_postmaster_ended(HaLauncher *launcher)
 	{
 		/* it ended before a worker came: the start failed */
 		launcher->starts_failed++;
+		launcher->files_worked = false;
 		launcher->retry_at = pgha_now() +
 			(int64_t) launcher->starts_failed * 1000 * HA_NS_PER_MS;
 		if (!pgha_render_fall_back(launcher->node, why))

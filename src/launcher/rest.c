@@ -320,6 +320,20 @@ pgha_rest_start(const HaNode *node, const HaRestState *state, char *why)
 }
 
 void
+pgha_rest_reload(HaRest *rest, const HaNode *node)
+{
+	HaRestView	view;
+	char		why[HA_WHY_MAX];
+
+	/* without memory the old ones stay */
+	if (pgha_rest_view_init(&view, node, rest->view.state, why))
+	{
+		pgha_rest_view_release(&rest->view);
+		rest->view = view;
+	}
+}
+
+void
 pgha_rest_stop(HaRest *rest)
 {
 	if (!rest)

@@ -36,6 +36,8 @@ typedef struct HaRestState
 extern HaRest *pgha_rest_start(const HaNode *node, const HaRestState *state,
 							   char *why);
 extern void pgha_rest_stop(HaRest *rest);
+/* The node settings were reloaded: its tags count from now on. */
+extern void pgha_rest_reload(HaRest *rest, const HaNode *node);
 /* libmicrohttpd's epoll fd, and its timeout in ms (-1 = none) */
 extern int	pgha_rest_fd(const HaRest *rest);
 extern int	pgha_rest_timeout_ms(const HaRest *rest);

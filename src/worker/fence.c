@@ -28,7 +28,9 @@
 #include "pgstat.h"
 #include "shmem.h"
 #include "storage/condition_variable.h"
+#include "storage/proc.h"
 #include "tcop/utility.h"
+#include "utils/timestamp.h"
 
 static ProcessUtility_hook_type fence_prev_utility = NULL;
 
@@ -97,11 +99,30 @@ fence_may_wait(void)
 		pgha_guc_scope[0] != '\0';
 }
 
+/*
+ * The server stops its statement timer before it commits, so that this wait
+ * has to look at statement_timeout itself.  ms left; -1 = no limit.
+ */
+static int64
+fence_statement_ms_left(void)
+{
+	int64		spent;
+
+	if (StatementTimeout <= 0)
+		return -1;
+	spent = (GetCurrentTimestamp() - GetCurrentStatementStartTimestamp()) /
+		1000;
+	return spent < StatementTimeout ? StatementTimeout - spent : 0;
+}
+
 static void
 fence_wait(void)
 {
+	int64		left_ms = fence_statement_ms_left();
+	bool		by_statement = left_ms >= 0 &&
+		left_ms < pgha_guc_fence_wait_ms;
 	HaTime		until = fence_now() +
-		(HaTime) pgha_guc_fence_wait_ms * HA_NS_PER_MS;
+		(by_statement ? left_ms : pgha_guc_fence_wait_ms) * HA_NS_PER_MS;
 
 	pg_atomic_fetch_add_u64(&pgha_shmem->waited, 1);
 	ConditionVariablePrepareToSleep(&pgha_shmem->deadline_moved);
@@ -111,6 +132,11 @@ fence_wait(void)
 												   HA_NS_PER_MS) + 1,
 										   PG_WAIT_EXTENSION);
 	ConditionVariableCancelSleep();
+	if (by_statement && !pgha_fence_open())
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("canceling statement due to statement timeout"),
+				 errdetail("The commit waited for the leader lease.")));
 }
 
 static void

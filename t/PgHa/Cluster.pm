@@ -310,6 +310,11 @@ sub wait_healthy
 				"SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND application_name <> 'pg_basebackup'") // return 0;
 			$last .= ", $streaming streaming";
 			return 0 unless $streaming == $others;
+			for my $m (grep { $_ != $leader } @members)
+			{
+				$last = "$m->{name} answers no query";
+				return 0 unless defined $m->try_query('SELECT 1');
+			}
 			my $open = $leader->try_query("SELECT pg_ha_status()->'fence'->>'state'") // '';
 			$last .= ", fence $open";
 			return $open eq 'open';

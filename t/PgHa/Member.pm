@@ -118,7 +118,10 @@ sub kill_node
 	my $launcher = delete $self->{launcher_pid};
 	kill 'KILL', $launcher, $self->instance_pids;
 	$self->{cluster}->reap($launcher) if $launcher;
-	kill 'KILL', $self->instance_pids;
+	# a server does not start beside a zombie of the last one
+	PgHa::Cluster::wait_until("the processes of $self->{name} to go", 10, sub {
+		kill 'KILL', $self->instance_pids;
+		!$self->instance_pids && !$self->postmaster_pid }, 0.01);
 }
 
 sub kill_all

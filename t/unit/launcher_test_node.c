@@ -298,6 +298,7 @@ static void
 test_check(void)
 {
 	HaNode	   *node;
+	int			found;
 
 	test_write("key", "k");
 	chmod(test_path("key"), 0644);
@@ -309,8 +310,8 @@ test_check(void)
 	problem[0] = '\0';
 	problems = 0;
 	chmod(test_path("data"), 0755);
-	is_int(pgha_node_check(node, report, NULL), problems,
-		   "the number of problems is that of the reports");
+	found = pgha_node_check(node, report, NULL);
+	is_int(found, problems, "the number of problems is that of the reports");
 	ok(strstr(problem, "nowhere/postgres"), "missing program");
 	ok(strstr(problem, "mode 0755"), "data directory's mode");
 	ok(strstr(problem, "libpq ignores it"), "passfile's mode");

@@ -97,7 +97,8 @@ test_precedence(void)
 	rendered("jit", "off");
 	rendered("random_page_cost", "1.1");
 	rendered("max_connections", "50");
-	rendered("app.text", "it's\n\\");
+	ok(test_contains("state/postgresql.conf", "app.text = 'it''s\\n\\\\'\n"),
+	   "values are quoted");
 	rendered("recovery_target_time", "");
 	rendered("recovery_target_timeline", "latest");
 	rendered("pg_ha.name", "it's n1");
@@ -125,7 +126,7 @@ test_left_out(void)
 	reported("pg_ha.scope: ");
 	reported("include: ");
 	reported("bad name: ");
-	reported("a = 1\nb: ");
+	reported("b: this is no setting's name");
 	reported("work_mem: its value is no string");
 	reported("wal_log_hints: ");
 	reported("wal_keep_segments: read as wal_keep_size");
@@ -289,6 +290,15 @@ test_auto_conf(void)
 }
 
 static void
+text_absent(const char *name, const char *text)
+{
+	char	   *content = test_read(name);
+
+	ok(!strstr(content, text), "%s has no \"%s\"", name, text);
+	free(content);
+}
+
+static void
 test_hba(void)
 {
 	HaNode	   *node = test_node("pg_ha.replication_user = 'all \"x\"'\n",
@@ -309,7 +319,7 @@ test_hba(void)
 	ok(render(node, "{\"pg_hba\": [\"local all all trust\", \"hots all\"]}",
 			  NULL), "rendered a list with a bad line");
 	reported("pg_hba: line 2 is malformed");
-	ok(!test_contains("state/pg_hba.conf", "trust"), "none of it is used");
+	text_absent("state/pg_hba.conf", "trust");
 	ok(render(node, "{\"pg_hba\": [\"local all all trust\\nhost x\"]}", NULL),
 	   "rendered a list with two lines in one");
 	reported("pg_hba: line 1 is malformed");

@@ -86,6 +86,7 @@ static const Fact facts[] = {
 	FACT(scope_empty_since, FACT_TIME),
 	FACT_OF(standing, standing_words),
 	FACT(standing_until, FACT_TIME),
+	FACT(stood_until, FACT_TIME),
 	FACT(lease_valid, FACT_BOOL),
 	FACT(lease_deadline, FACT_TIME),
 	FACT(heartbeat_due, FACT_TIME),

@@ -6,19 +6,24 @@
 #include "tap.h"
 
 /* timeline 1 ended at 0x1000, 2 at 0x3000; 3 is the current one */
-static const HaTimelines forked_twice = {2, {{1, 0x1000}, {2, 0x3000}}};
+static const HaTimelines forked_twice = {2, 0, {{1, 0x1000}, {2, 0x3000}}};
 
 /* timeline 2 was abandoned: 3 forked off 1 */
-static const HaTimelines abandoned = {2, {{1, 0x1000}, {3, 0x3000}}};
+static const HaTimelines abandoned = {2, 0, {{1, 0x1000}, {3, 0x3000}}};
+
+/* timeline 2 is known to be taken, so 3 is what forked off 1 */
+static const HaTimelines skipped = {1, 3, {{1, 0x1000}}};
 
 static void
 test_current(void)
 {
-	static const HaTimelines none = {0, {{0, 0}}};
+	static const HaTimelines none = {0, 0, {{0, 0}}};
 
 	is_int(pgha_timelines_current(&none), 1, "no fork: timeline 1");
 	is_int(pgha_timelines_current(&forked_twice), 3,
 		   "the current timeline follows the last fork");
+	is_int(pgha_timelines_current(&skipped), 3,
+		   "unless a later one is known: numbers may be left out");
 }
 
 static void
@@ -48,6 +53,10 @@ test_kinship(void)
 			   cases[i].kinship, "kinship of %s", cases[i].name);
 	is_int(pgha_timelines_kinship(&abandoned, 2, 0x500), HA_KIN_DIVERGED,
 		   "an abandoned timeline is diverged, wherever it ends");
+	is_int(pgha_timelines_kinship(&skipped, 2, 0x500), HA_KIN_DIVERGED,
+		   "so is one whose number was left out");
+	is_int(pgha_timelines_kinship(&skipped, 3, 0x9000), HA_KIN_SAME,
+		   "a known timeline is the current one");
 }
 
 static void

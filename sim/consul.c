@@ -1,0 +1,414 @@
+/*
+ * consul.c
+ *	  A model of Consul and of the way to it.
+ *
+ * One serialized state with a raft index; transactions check and set;
+ * sessions expire.  On the way, requests and answers take their time, get lost,
+ * arrive late or twice.
+ */
+#include "sim.h"
+
+#include <string.h>
+
+/* sessions live so long without renewal */
+#define CONSUL_SESSION_MS 10000
+
+void
+sim_consul_init(Sim *sim)
+{
+	SimFolder  *folder = &sim->consul.folder;
+	int64_t		ttl_ms = 2000 + (int64_t) (sim_random(sim) % 3) * 1000;
+
+	folder->leader = SIM_NOBODY;
+	sim->consul.raft = folder->index = 10;
+	folder->timeouts.ttl_ms = ttl_ms;
+	folder->timeouts.loop_wait_ms = ttl_ms / 6;
+	folder->timeouts.retry_timeout_ms = ttl_ms / 3;
+	folder->timeouts.primary_start_timeout_ms = 20000;
+	folder->timeouts.primary_stop_timeout_ms = 5000;
+	folder->timeouts.member_slots_ttl_ms = 1800000;
+	folder->timeouts.maximum_lag_on_failover = 100000;
+}
+
+/* ------------------------------------------------------------------------
+ * Sending
+ * ------------------------------------------------------------------------
+ */
+
+SimMessage *
+sim_message(Sim *sim, SimBrain *brain, SimMember *member, SimRequest request)
+{
+	for (int i = 0; i < SIM_MESSAGES; i++)
+	{
+		SimMessage *message = &sim->messages[i];
+
+		if (message->used)
+			continue;
+		memset(message, 0, offsetof(SimMessage, folder));
+		message->used = true;
+		message->request = request;
+		message->member = member->number;
+		message->kind = brain->kind;
+		message->life = brain->life;
+		message->id = ++sim->ids;
+		message->sent_at = sim_local(sim, member);
+		message->session = brain->session;
+		brain->outstanding[request] = message->id;
+		return message;
+	}
+	return NULL;
+}
+
+static HaTime
+consul_delay(Sim *sim)
+{
+	if (sim_chance(sim, 10))
+		return sim_between(sim, 50, 8000);
+	if (sim->slow && !sim->healed)
+		return sim_between(sim, 5, 900);
+	return sim_between(sim, 0, 4) + 100000;
+}
+
+void
+sim_send(Sim *sim, SimMessage *message)
+{
+	const SimMember *member = &sim->members[message->member];
+	HaTime		timeout =
+		MS(sim->consul.folder.timeouts.retry_timeout_ms / 2) + message->wait;
+
+	message->twice = message->request == SIM_WRITE && sim_chance(sim, 10);
+	sim_event(sim, sim->now + timeout, SIM_EVENT_TIMEOUT, member->number,
+			  (int) message->kind, message->id);
+	sim_event(sim, sim->now + consul_delay(sim), SIM_EVENT_ARRIVE,
+			  (int) (message - sim->messages), 0, message->id);
+}
+
+static void
+consul_answer(Sim *sim, SimMessage *message)
+{
+	message->folder = sim->consul.folder;
+	if (message->request == SIM_WATCH && sim->consul.nsnapshots > 0 &&
+		sim_chance(sim, 5))
+	{
+		int			back = 1 + (int) (sim_random(sim) % 4);
+
+		/* a server that no longer leads answers from what it knew */
+		if (back <= sim->consul.nsnapshots)
+			message->folder = sim->consul.snapshots
+				[(sim->consul.nsnapshots - back) % SIM_SNAPSHOTS];
+	}
+	sim_event(sim, sim->now + consul_delay(sim), SIM_EVENT_ANSWER,
+			  (int) (message - sim->messages), 0, message->id);
+}
+
+/* ------------------------------------------------------------------------
+ * State
+ * ------------------------------------------------------------------------
+ */
+
+/* Watches that wait are answered: the folder is newer than what they know. */
+void
+sim_consul_changed(Sim *sim)
+{
+	SimConsul  *consul = &sim->consul;
+
+	consul->folder.index = consul->raft;
+	consul->snapshots[consul->nsnapshots++ % SIM_SNAPSHOTS] = consul->folder;
+	for (int i = 0; i < SIM_MESSAGES; i++)
+	{
+		SimMessage *message = &sim->messages[i];
+
+		if (message->used && message->request == SIM_WATCH &&
+			message->result == SIM_NO_ANSWER)
+		{
+			message->result = SIM_OK;
+			consul_answer(sim, message);
+		}
+	}
+}
+
+static bool
+consul_alive(const Sim *sim, int session)
+{
+	return session > 0 && sim->consul.sessions[session].alive;
+}
+
+/* The session's keys go with it: behavior delete. */
+void
+sim_consul_end_session(Sim *sim, int session)
+{
+	SimFolder  *folder = &sim->consul.folder;
+
+	sim->consul.sessions[session].alive = false;
+	sim->consul.raft++;
+	if (folder->leader_index != 0 && folder->leader_session == session)
+	{
+		folder->leader_index = 0;
+		folder->leader = SIM_NOBODY;
+	}
+	for (int i = 0; i < sim->nmembers; i++)
+	{
+		if (folder->members[i].session == session)
+			memset(&folder->members[i], 0, sizeof(SimKey));
+	}
+	sim_consul_changed(sim);
+}
+
+void
+sim_consul_expire(Sim *sim)
+{
+	SimConsul  *consul = &sim->consul;
+
+	for (int i = 1; i <= consul->nsessions; i++)
+	{
+		if (consul->sessions[i].alive && consul->sessions[i].expires <= sim->now)
+			sim_consul_end_session(sim, i);
+	}
+}
+
+static void
+consul_forget_leader(Sim *sim)
+{
+	sim->consul.folder.leader_index = 0;
+	sim->consul.folder.leader = SIM_NOBODY;
+}
+
+/*
+ * Restore a snapshot: indexes go back, sessions do not.  What the
+ * documentation rules out is left out here: a snapshot of an older leadership
+ * under somebody who has not heard of a later one.
+ */
+void
+sim_consul_restore(Sim *sim)
+{
+	SimConsul  *consul = &sim->consul;
+	int			back = 1 + (int) (sim_random(sim) % (SIM_SNAPSHOTS - 1));
+	const SimFolder *old;
+
+	if (consul->nsnapshots <= back)
+		return;
+	old = &consul->snapshots[(consul->nsnapshots - back) % SIM_SNAPSHOTS];
+	for (int i = 0; i < sim->nmembers; i++)
+	{
+		if (old->lease.term < consul->highest_term &&
+			sim->members[i].file.highest_term < consul->highest_term)
+			return;
+	}
+	sim_trace(sim, NULL, "Consul is restored: index %llu to %llu",
+			  (unsigned long long) consul->folder.status_index,
+			  (unsigned long long) old->status_index);
+	consul->folder = *old;
+	consul->raft++;
+	if (!consul_alive(sim, old->leader_session))
+		consul_forget_leader(sim);
+	for (int i = 0; i < sim->nmembers; i++)
+	{
+		if (!consul_alive(sim, old->members[i].session))
+			consul->folder.members[i].present = false;
+	}
+	consul->nsnapshots = 0;
+	sim_consul_changed(sim);
+}
+
+/* Somebody deletes the keys of leadership. */
+void
+sim_consul_wipe(Sim *sim)
+{
+	SimFolder  *folder = &sim->consul.folder;
+
+	sim_trace(sim, NULL, "status and leader are deleted");
+	sim->consul.raft++;
+	folder->status_index = 0;
+	memset(&folder->lease, 0, sizeof(folder->lease));
+	folder->optime = 0;
+	consul_forget_leader(sim);
+	sim_consul_changed(sim);
+}
+
+/* ------------------------------------------------------------------------
+ * Requests
+ * ------------------------------------------------------------------------
+ */
+
+static bool
+consul_mutated(const Sim *sim, HaWriteKind kind)
+{
+	static const unsigned by_kind[] = {
+		[HA_WRITE_NONE] = 0,
+		[HA_WRITE_HEARTBEAT] = HA_MUTATE_HEARTBEAT_INDEX,
+		[HA_WRITE_TAKEOVER] = HA_MUTATE_TAKEOVER_INDEX,
+		[HA_WRITE_RELEASE] = HA_MUTATE_RELEASE_INDEX,
+	};
+
+	return (sim->mutations & by_kind[kind]) != 0;
+}
+
+/* The checks of a leader's transaction, in its order. */
+static SimResult
+consul_check(const Sim *sim, const SimMessage *message)
+{
+	const SimFolder *folder = &sim->consul.folder;
+	const HaLeaseWrite *write = &message->write;
+	bool		there = folder->leader_index != 0;
+
+	if (folder->status_index != write->check_status_index &&
+		!consul_mutated(sim, write->kind))
+		return SIM_REFUSED;
+	if (message->delete_leader)
+	{
+		if (there && folder->leader_index != write->check_leader_index)
+			return SIM_REFUSED;
+		there = false;
+	}
+	else if (write->kind == HA_WRITE_TAKEOVER && there)
+		return SIM_REFUSED;
+	if (!consul_alive(sim, message->session))
+		return SIM_NO_SESSION;
+	if (there && folder->leader_session != message->session)
+		return SIM_REFUSED;
+	return SIM_OK;
+}
+
+static void
+consul_write(Sim *sim, SimMessage *message)
+{
+	SimConsul  *consul = &sim->consul;
+	SimFolder  *folder = &consul->folder;
+	const HaLeaseWrite *write = &message->write;
+
+	message->result = consul_check(sim, message);
+	sim_trace(sim, &sim->members[message->member],
+			  "write %d term %llu seq %llu on %llu: %s", (int) write->kind,
+			  (unsigned long long) write->lease.term,
+			  (unsigned long long) write->lease.seq,
+			  (unsigned long long) write->check_status_index,
+			  message->result == SIM_OK ? "done" : "refused");
+	if (message->result != SIM_OK)
+		return;
+	folder->status_index = ++consul->raft;
+	folder->lease = write->lease;
+	if (message->optime != 0)
+		folder->optime = message->optime;
+	if (folder->leader_index == 0 || message->delete_leader)
+		folder->leader_index = consul->raft;
+	folder->leader = message->member;
+	folder->leader_session = message->session;
+	if (message->nforks > 0)
+	{
+		folder->nforks = message->nforks;
+		memcpy(folder->forks, message->forks, sizeof(folder->forks));
+	}
+	if (write->kind == HA_WRITE_RELEASE)
+		consul_forget_leader(sim);
+	if (write->lease.term > consul->highest_term)
+		consul->highest_term = write->lease.term;
+	message->status_index = folder->status_index;
+	message->leader_index = folder->leader_index;
+	sim_consul_changed(sim);
+	sim_check_fences(sim, "a write to the lease");
+}
+
+static void
+consul_renew(Sim *sim, SimMessage *message)
+{
+	SimConsul  *consul = &sim->consul;
+
+	message->result = SIM_OK;
+	if (message->session == 0 && consul->nsessions + 1 < SIM_SESSIONS)
+	{
+		message->session = ++consul->nsessions;
+		consul->sessions[message->session].alive = true;
+	}
+	else if (!consul_alive(sim, message->session))
+	{
+		message->result = SIM_NO_SESSION;
+		return;
+	}
+	consul->sessions[message->session].expires =
+		sim->now + MS(CONSUL_SESSION_MS);
+	sim_event(sim, sim->now + MS(CONSUL_SESSION_MS), SIM_EVENT_SESSIONS, 0, 0,
+			  0);
+}
+
+static void
+consul_key(Sim *sim, SimMessage *message)
+{
+	SimKey	   *key = &sim->consul.folder.members[message->member];
+
+	message->result = SIM_NO_SESSION;
+	if (!consul_alive(sim, message->session))
+		return;
+	message->result = SIM_REFUSED;
+	if (key->present && key->session != message->session)
+		return;
+	message->result = SIM_OK;
+	*key = message->key;
+	key->present = true;
+	key->session = message->session;
+	key->index = ++sim->consul.raft;
+	sim_consul_changed(sim);
+}
+
+static void
+consul_watch(Sim *sim, SimMessage *message)
+{
+	if (sim->consul.folder.index > message->index || message->index == 0)
+	{
+		message->result = SIM_OK;
+		return;
+	}
+	message->result = SIM_NO_ANSWER;
+	sim_event(sim, sim->now + message->wait, SIM_EVENT_WAIT_OVER,
+			  (int) (message - sim->messages), 0, message->id);
+}
+
+void
+sim_consul_arrive(Sim *sim, int number)
+{
+	SimMessage *message = &sim->messages[number];
+	const SimMember *member = &sim->members[message->member];
+
+	if (sim->consul.down || member->cut_to_consul || sim_chance(sim, 3))
+	{
+		message->used = false;
+		return;
+	}
+	switch (message->request)
+	{
+		case SIM_WATCH:
+			consul_watch(sim, message);
+			break;
+		case SIM_CONFIRM:
+			message->result = SIM_OK;
+			break;
+		case SIM_WRITE:
+			consul_write(sim, message);
+			break;
+		case SIM_RENEW:
+			consul_renew(sim, message);
+			break;
+		case SIM_KEY:
+			consul_key(sim, message);
+			break;
+	}
+	if (message->twice)
+	{
+		message->twice = false;
+		sim_event(sim, sim->now + consul_delay(sim), SIM_EVENT_ARRIVE, number,
+				  0, message->id);
+	}
+	else if (message->result != SIM_NO_ANSWER)
+		consul_answer(sim, message);
+}
+
+void
+sim_consul_wait_over(Sim *sim, int number, unsigned id)
+{
+	SimMessage *message = &sim->messages[number];
+
+	if (!message->used || message->id != id ||
+		message->result != SIM_NO_ANSWER)
+		return;
+	message->result = SIM_OK;
+	consul_answer(sim, message);
+}

@@ -1,0 +1,345 @@
+/*
+ * sim.h
+ *	  A cluster in one process: members with the real src/core, a model of
+ *	  Consul, a network that may do anything, and one seed that decides it all.
+ *
+ *		fault ---> member ---> brain (pgha_lease, pgha_decide) ---> request
+ *		             |                                                 |
+ *		          instance, WAL, fence <--- answer <--- network <--- Consul
+ *		             |
+ *		          oracles: looked at after every write and every commit
+ *
+ * Simulated time is in ns.  Each member's clock has an offset and a rate of its
+ * own; "local" times are on it.  Nothing here waits, and nothing but the seed
+ * makes two runs differ.
+ */
+#ifndef PGHA_SIM_H
+#define PGHA_SIM_H
+
+#include "core/decide.h"
+
+#define SIM_MEMBERS 4
+#define SIM_FORKS 32
+#define SIM_MESSAGES 256
+#define SIM_EVENTS 1024
+#define SIM_SESSIONS 512
+#define SIM_SNAPSHOTS 16
+#define SIM_NOBODY (-1)
+#define SIM_SEQ_BLOCK 1000
+#define MS(n) ((HaTime) (n) * HA_NS_PER_MS)
+
+/* mutations of the simulator's own, beside those of HaMutation */
+#define SIM_MUTATE_FILE (1 << 16)	/* two brains overwrite each other's file */
+#define SIM_MUTATE_FENCE (1 << 17)	/* commits pass whatever the deadline */
+#define SIM_MUTATE_REMEMBER (1 << 18)	/* highest_term is forgotten */
+
+/* ------------------------------------------------------------------------
+ * Consul
+ * ------------------------------------------------------------------------
+ */
+
+/* a member key */
+typedef struct SimKey
+{
+	bool		present;
+	uint64_t	index;
+	int			session;
+	HaRole		role;
+	bool		running;
+	bool		streaming;
+	bool		launcher;
+	uint32_t	tli;
+	HaLsn		lsn;
+	HaBallot	ballot;
+} SimKey;
+
+/* everything a read returns */
+typedef struct SimFolder
+{
+	uint64_t	index;			/* the highest in it */
+	uint64_t	status_index;	/* 0 = absent */
+	HaLeaseRecord lease;
+	HaLsn		optime;
+	uint64_t	leader_index;
+	int			leader;
+	int			leader_session;
+	int			nforks;
+	HaFork		forks[SIM_FORKS];
+	SimKey		members[SIM_MEMBERS];
+	HaTimeouts	timeouts;
+	bool		pause;			/* of config */
+} SimFolder;
+
+typedef enum SimRequest
+{
+	SIM_WATCH,
+	SIM_CONFIRM,
+	SIM_WRITE,
+	SIM_RENEW,
+	SIM_KEY,
+} SimRequest;
+#define SIM_REQUESTS (SIM_KEY + 1)
+
+typedef enum SimResult
+{
+	SIM_OK,
+	SIM_REFUSED,
+	SIM_NO_SESSION,
+	SIM_NO_ANSWER,
+} SimResult;
+
+/* a request, and later its answer */
+typedef struct SimMessage
+{
+	bool		used;
+	SimRequest	request;
+	int			member;
+	HaBrainKind kind;
+	unsigned	life;			/* of the brain that sent it */
+	unsigned	id;
+	HaTime		sent_at;		/* local */
+	int			session;
+	bool		twice;			/* an agent sends it again by itself */
+
+	uint64_t	index;			/* SIM_WATCH: of what is known */
+	HaTime		wait;
+	HaLeaseWrite write;			/* SIM_WRITE */
+	bool		delete_leader;
+	HaLsn		optime;
+	int			nforks;			/* history to be set; 0 = leave it alone */
+	HaFork		forks[SIM_FORKS];
+	SimKey		key;			/* SIM_KEY */
+
+	SimResult	result;
+	uint64_t	status_index;
+	uint64_t	leader_index;
+	SimFolder	folder;
+} SimMessage;
+
+typedef struct SimSession
+{
+	bool		alive;
+	HaTime		expires;
+} SimSession;
+
+typedef struct SimConsul
+{
+	uint64_t	raft;
+	SimFolder	folder;
+	int			nsessions;
+	SimSession	sessions[SIM_SESSIONS];
+	bool		down;
+	uint64_t	highest_term;	/* that status ever carried */
+
+	/* what stale reads and restores go back to; a ring */
+	int			nsnapshots;
+	SimFolder	snapshots[SIM_SNAPSHOTS];
+} SimConsul;
+
+/* ------------------------------------------------------------------------
+ * Members
+ * ------------------------------------------------------------------------
+ */
+
+typedef struct SimBrain
+{
+	bool		alive;
+	HaBrainKind kind;
+	unsigned	life;
+	HaLease		lease;
+	uint64_t	seq_reserved;
+	uint64_t	file_highest;	/* what it last stored or read */
+	unsigned	outstanding[SIM_REQUESTS];	/* id; 0 = none */
+	HaTime		due[SIM_REQUESTS];
+	int			session;
+	bool		session_held;
+	bool		known;
+	HaTime		read_at;
+	SimFolder	folder;
+	HaTime		election_since;
+	HaTime		heartbeat_due;
+	SimKey		key_sent;
+	bool		key_landed;
+	HaTime		key_sent_at;
+	HaBallot	ballot;
+	bool		promoting;
+	bool		rejoining;
+	int			rule;			/* the last one, for the trace */
+	unsigned	wake;			/* number of the wake-up that counts */
+} SimBrain;
+
+/* the durable file */
+typedef struct SimFile
+{
+	uint64_t	term;
+	uint64_t	highest_term;
+	uint64_t	seq_reserved;
+	int			session;
+	int			boot;
+} SimFile;
+
+/* A stretch of WAL; `branch` tells timelines of one number apart. */
+typedef struct SimStretch
+{
+	unsigned	branch;
+	uint32_t	tli;
+	HaLsn		start;
+} SimStretch;
+
+typedef struct SimWal
+{
+	int			n;
+	SimStretch	stretches[SIM_FORKS];
+	HaLsn		end;
+} SimWal;
+
+typedef struct SimMember
+{
+	int			number;
+	char		name[HA_NAME_MAX + 1];
+	int			ppm;			/* clock rate */
+	HaTime		offset;
+	bool		up;				/* the node has power */
+	int			boot;
+	HaTime		frozen_until;	/* the whole node; real time */
+	HaTime		deaf_until[2];	/* one brain is frozen; by HaBrainKind */
+	bool		cut_to_consul;
+	bool		cut_from_consul;
+	bool		launcher;
+	bool		unlinked;		/* worker and launcher do not hear each other */
+	SimFile		file;
+	SimBrain	brains[2];		/* by HaBrainKind */
+
+	HaInstance	instance;
+	unsigned	turn;			/* number of the state change that counts */
+	HaTime		instance_since; /* local */
+	HaTime		served_at;
+	HaRole		role;
+	bool		standby_signal;
+	bool		clean_end;
+	bool		wal_end_known;
+	int			following;
+	bool		streaming;
+	int			rewinds_failed;
+	HaTime		retry_at;
+	bool		stop_requested;
+	bool		rejoin_requested;
+	SimWal		wal;
+
+	/* shared memory */
+	HaTime		fence;			/* local; 0 = closed */
+	bool		without_end;
+	uint64_t	fence_term;		/* whose deadline it is */
+} SimMember;
+
+/* ------------------------------------------------------------------------
+ * The world
+ * ------------------------------------------------------------------------
+ */
+
+typedef enum SimEventKind
+{
+	SIM_EVENT_ARRIVE,			/* a request, at Consul */
+	SIM_EVENT_WAIT_OVER,		/* a watch's wait */
+	SIM_EVENT_ANSWER,			/* at the member */
+	SIM_EVENT_TIMEOUT,			/* of a request, at the member */
+	SIM_EVENT_WAKE,				/* a brain looks again */
+	SIM_EVENT_INSTANCE,			/* the instance gets to its next state */
+	SIM_EVENT_PROMOTED,
+	SIM_EVENT_BEAT,				/* commits and streaming, everywhere */
+	SIM_EVENT_SESSIONS,			/* some may have expired */
+	SIM_EVENT_FAULT,			/* the next one begins */
+	SIM_EVENT_LIFT,				/* one ends */
+} SimEventKind;
+
+typedef struct SimEvent
+{
+	HaTime		at;
+	uint64_t	order;
+	SimEventKind kind;
+	int			a;				/* message, member or fault */
+	int			b;
+	unsigned	c;
+} SimEvent;
+
+typedef struct Sim
+{
+	uint64_t	random;
+	unsigned	mutations;
+	bool		trace;
+	HaTime		now;
+	uint64_t	order;
+	int			nevents;
+	SimEvent	events[SIM_EVENTS];
+	SimMessage	messages[SIM_MESSAGES];
+	unsigned	ids;
+	SimConsul	consul;
+	int			nmembers;
+	SimMember	members[SIM_MEMBERS];
+	bool		cut[SIM_MEMBERS][SIM_MEMBERS];	/* from, to */
+	bool		slow;			/* the network */
+	bool		healed;
+	unsigned	branches;
+	uint64_t	acked_term;		/* of the latest commit acknowledged */
+	long		acked;
+	char		violation[256]; /* "" = none */
+} Sim;
+
+/* sim.c */
+extern void sim_init(Sim *sim, uint64_t seed, unsigned mutations, bool trace);
+extern HaTime sim_run(Sim *sim);
+extern uint64_t sim_random(Sim *sim);
+extern bool sim_chance(Sim *sim, int permille);
+extern HaTime sim_between(Sim *sim, int64_t low_ms, int64_t high_ms);
+extern void sim_event(Sim *sim, HaTime at, SimEventKind kind, int a, int b,
+					  unsigned c);
+extern void sim_trace(const Sim *sim, const SimMember *member,
+					  const char *format,...)
+			__attribute__((format(printf, 3, 4)));
+extern void sim_violation(Sim *sim, const char *format,...)
+			__attribute__((format(printf, 2, 3)));
+extern HaTime sim_local(const Sim *sim, const SimMember *member);
+extern HaTime sim_real(const Sim *sim, const SimMember *member, HaTime local);
+extern bool sim_healthy(const Sim *sim);
+extern void sim_check_fences(Sim *sim, const char *when);
+
+/* consul.c */
+extern void sim_consul_init(Sim *sim);
+extern void sim_consul_changed(Sim *sim);
+extern void sim_consul_arrive(Sim *sim, int message);
+extern void sim_consul_wait_over(Sim *sim, int message, unsigned id);
+extern void sim_consul_expire(Sim *sim);
+extern void sim_consul_end_session(Sim *sim, int session);
+extern void sim_consul_restore(Sim *sim);
+extern void sim_consul_wipe(Sim *sim);
+extern SimMessage *sim_message(Sim *sim, SimBrain *brain, SimMember *member,
+							   SimRequest request);
+extern void sim_send(Sim *sim, SimMessage *message);
+
+/* brain.c */
+extern void sim_brain_begin(Sim *sim, SimMember *member, HaBrainKind kind);
+extern void sim_brain_end(SimMember *member, HaBrainKind kind);
+extern void sim_brain_round(Sim *sim, SimMember *member, SimBrain *brain);
+extern void sim_brain_wake(Sim *sim, int member, int kind, unsigned wake);
+extern void sim_brain_answer(Sim *sim, int message);
+extern void sim_brain_timeout(Sim *sim, int member, int kind, unsigned id);
+extern bool sim_brain_connected(const SimMember *member);
+
+/* instance.c */
+extern void sim_instance_set(Sim *sim, SimMember *member, HaInstance instance);
+extern void sim_instance_next(Sim *sim, int member, unsigned turn);
+extern void sim_instance_act(Sim *sim, SimMember *member,
+							 const HaDecision *decision);
+extern void sim_instance_promote(Sim *sim, SimMember *member);
+extern void sim_instance_promoted(Sim *sim, int member, unsigned turn);
+extern void sim_instance_kill(Sim *sim, SimMember *member);
+extern void sim_instance_beat(Sim *sim);
+extern bool sim_fence_open(const Sim *sim, const SimMember *member);
+extern uint32_t sim_wal_tli(const SimWal *wal);
+
+/* fault.c */
+extern void sim_fault_begin(Sim *sim);
+extern void sim_fault_lift(Sim *sim, int fault, int member);
+extern void sim_fault_lift_all(Sim *sim);
+
+#endif							/* PGHA_SIM_H */
