@@ -356,6 +356,17 @@ static bool
 when_leader_is_down(const HaView *v)
 {
 	return is_ours(v) && is_launcher(v) && is_down(v) && !v->stop_requested &&
+		v->name_lock == HA_NAME_HELD && v->was_primary;
+}
+
+/*
+ * It took over and went down before it was promoted: started as a primary it
+ * would write a second history under its old timeline.
+ */
+static bool
+when_unpromoted_leader_is_down(const HaView *v)
+{
+	return is_ours(v) && is_launcher(v) && is_down(v) && !v->stop_requested &&
 		v->name_lock == HA_NAME_HELD;
 }
 
@@ -703,11 +714,13 @@ static const HaRule rules[] = {
 	"the last attempt failed; the next one is due later", fill_retry},
 	{211, when_leader_is_down, HA_ACTION_START_PRIMARY,
 	"the lease is ours and the instance does not run", NULL},
-	{212, when_crashed_leader_stops, HA_ACTION_RELEASE,
+	{212, when_unpromoted_leader_is_down, HA_ACTION_START_STANDBY,
+	"the lease is ours and the directory was not promoted yet", NULL},
+	{213, when_crashed_leader_stops, HA_ACTION_RELEASE,
 	"the node stops and the lease is ours", NULL},
-	{213, when_leader_unfit, HA_ACTION_RELEASE,
+	{214, when_leader_unfit, HA_ACTION_RELEASE,
 	"the lease is ours and there is no launcher to promote", NULL},
-	{214, when_leader_to_promote, HA_ACTION_PROMOTE,
+	{215, when_leader_to_promote, HA_ACTION_PROMOTE,
 	"the lease is ours and the instance is a standby", NULL},
 	{219, is_ours, HA_ACTION_WAIT,
 	"the lease is ours", fill_heartbeat},

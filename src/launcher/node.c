@@ -146,7 +146,10 @@ read_file(HaNode *node, HaNodeError *error)
 									  why);
 
 	if (!text)
-		return pgha_node_fail(error, "%s", why);
+	{
+		pgha_node_fail(error, "%s", why);
+		return false;
+	}
 	ok = pgha_conf_parse(text, len, &conf, &line, why);
 	if (!ok)
 	{
@@ -183,7 +186,8 @@ check_required(const HaNode *node, HaNodeError *error)
 
 	for (int i = 0; i < n; i++)
 	{
-		if (!(settings[i].flags & HA_SETTING_REQUIRED) || node->values[i][0])
+		if (!(settings[i].flags & HA_SETTING_REQUIRED) ||
+			*pgha_node_get(node, settings[i].name))
 			continue;
 		pgha_node_fail(error, "%.200s: \"%s\" is not set", node->file,
 					   settings[i].name);

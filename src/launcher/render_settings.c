@@ -152,35 +152,44 @@ json_text(const json_t *value)
 	return len < 0 ? NULL : text;
 }
 
-/* What Patroni's users have from older servers. */
+static char *
+translate_segments(const char *value)
+{
+	long		segments = strtol(value, NULL, 10);
+	char	   *size;
+
+	if (segments < 0)
+		segments = 0;
+	if (segments > INT_MAX / WAL_SEGMENT_MB)
+		segments = INT_MAX / WAL_SEGMENT_MB;
+	return asprintf(&size, "%ldMB", segments * WAL_SEGMENT_MB) < 0 ? NULL :
+		size;
+}
+
+/* What Patroni's users have from older servers.  Takes the value. */
 static char *
 translate(const HaRendering *rendering, const char **name, char *value)
 {
-	char	   *result = value;
+	char	   *result;
 
 	if (strcasecmp(*name, "wal_keep_segments") == 0)
 	{
-		long		segments = strtol(value, NULL, 10);
-
-		*name = "wal_keep_size";
-		if (segments > INT_MAX / WAL_SEGMENT_MB)
-			segments = INT_MAX / WAL_SEGMENT_MB;
-		if (asprintf(&result, "%ldMB", segments < 0 ? 0 :
-					 segments * WAL_SEGMENT_MB) < 0)
-			result = NULL;
-		pgha_render_left_out(rendering, "wal_keep_segments",
+		pgha_render_left_out(rendering, *name,
 							 "read as wal_keep_size, in units of 16 MB");
+		*name = "wal_keep_size";
+		result = translate_segments(value);
 	}
 	else if (strcasecmp(*name, "wal_level") == 0 &&
 			 (strcasecmp(value, "hot_standby") == 0 ||
 			  strcasecmp(value, "archive") == 0))
 	{
-		result = strdup("replica");
 		pgha_render_left_out(rendering, *name, "read as replica, which is "
 							 "its name today");
+		result = strdup("replica");
 	}
-	if (result != value)
-		free(value);
+	else
+		return value;
+	free(value);
 	return result;
 }
 

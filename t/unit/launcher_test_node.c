@@ -4,8 +4,6 @@
  */
 #include "launcher_test.h"
 
-#include "pg_config.h"
-
 #include "launcher/conf.h"
 #include "launcher/node_private.h"
 
@@ -258,33 +256,44 @@ report(void *arg, const char *text, const char *hint)
 			 "%s [%s]\n", text, hint ? hint : "");
 }
 
+/* In the folders of all versions: only the launcher's own is looked at. */
+static void
+write_debian(const char *name, const char *text)
+{
+	char		path[64];
+
+	mkdir(test_path("etc"), 0700);
+	for (int major = 15; major < 25; major++)
+	{
+		snprintf(path, sizeof(path), "etc/%d", major);
+		mkdir(test_path(path), 0700);
+		snprintf(path, sizeof(path), "etc/%d/main", major);
+		mkdir(test_path(path), 0700);
+		snprintf(path, sizeof(path), "etc/%d/main/%s", major, name);
+		test_write(path, text);
+	}
+}
+
 static void
 test_debian(void)
 {
 	HaNode	   *node = test_node("", &error);
 	HaProblems	found = {.report = report};
 	char		text[PATH_MAX + 64];
-	char		cluster[64];
 
-	snprintf(cluster, sizeof(cluster), "etc/%s", PG_MAJORVERSION);
-	mkdir(test_path("etc"), 0700);
-	mkdir(test_path(cluster), 0700);
-	strcat(cluster, "/main");
-	mkdir(test_path(cluster), 0700);
+	write_debian("environment", "");
 	pgha_node_check_debian(node, test_path("etc"), &found);
 	is_int(found.n, 0, "a cluster without a configuration is not ours");
 
 	snprintf(text, sizeof(text), "data_directory = '%s'\n",
 			 node->data_directory);
-	strcat(cluster, "/postgresql.conf");
-	test_write(cluster, text);
+	write_debian("postgresql.conf", text);
 	pgha_node_check_debian(node, test_path("etc"), &found);
 	is_int(found.n, 2, "one with our directory is: start.conf and place");
 	ok(strstr(problem, "says \"auto\"") && strstr(problem, "echo disabled"),
 	   "an absent start.conf means auto; the hint is a command");
 
-	strcpy(strrchr(cluster, '/'), "/start.conf");
-	test_write(cluster, "# comment\n  disabled # really\n");
+	write_debian("start.conf", "# comment\n  disabled # really\n");
 	found.n = 0;
 	problem[0] = '\0';
 	pgha_node_check_debian(node, test_path("etc"), &found);
