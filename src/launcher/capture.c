@@ -18,7 +18,7 @@
 #include "launcher/capture.h"
 #include "launcher/spawn.h"
 
-/* What doesn't fit is read and dropped, so that the program comes to its end. */
+/* What doesn't fit is dropped, so that the program comes to its end. */
 static bool
 capture_read(int fd, HaCapture *capture)
 {

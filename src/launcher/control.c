@@ -36,7 +36,7 @@ struct HaControlServer
 {
 	char	   *path;
 	int			listen_fd;
-	dev_t		dev;			/* of the socket's file: removed if it is ours */
+	dev_t		dev;			/* of the socket's file: only ours is removed */
 	ino_t		ino;
 	HaControlMessage message;
 	HaControlPresence presence;

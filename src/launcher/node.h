@@ -4,8 +4,9 @@
  *
  * The file has postgresql.conf's syntax.  pg_ha.* names are checked against
  * the table of core/settings.h; every other name goes to the server as it is
- * (kept in `server`, rendered by render.c).  An unknown pg_ha name, a value out of range
- * or a malformed line is an error naming file and line and what is allowed.
+ * (kept in `server`, rendered by render.c).  An unknown pg_ha name, a value out
+ * of range or a malformed line is an error naming file and line and what is
+ * allowed.
  */
 #ifndef PGHA_NODE_H
 #define PGHA_NODE_H
@@ -36,7 +37,7 @@ typedef struct HaNode
 	int			port;
 	const char *bin_directory;	/* default: the launcher's own directory */
 	const char *config_directory;
-	const char *state_directory;	/* default: <data_directory>/../pg_ha-<name> */
+	const char *state_directory;	/* default: pg_ha-<name> beside data */
 	const char *run_directory;	/* default: the state directory */
 	const char *consul_urls;
 	const char *consul_prefix;	/* "service/<scope>/" */

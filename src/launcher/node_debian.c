@@ -68,7 +68,8 @@ read_start(const char *path, char word[16])
 	char		why[HA_WHY_MAX];
 	bool		missing;
 	size_t		len;
-	char	   *text = pgha_file_read(path, START_CONF_MAX, &len, &missing, why);
+	char	   *text = pgha_file_read(path, START_CONF_MAX, &len, &missing,
+									  why);
 	char	   *next = text;
 	char	   *line;
 
