@@ -37,6 +37,12 @@ PLAIN_ASAN_OBJS = $(CORE_SRCS:%.c=$(BUILD)/asan/%.o) \
 SIM_OBJS = $(SIM_SRCS:%.c=$(BUILD)/asan/%.o)
 UNIT_OBJS = $(UNIT_SRCS:%.c=$(BUILD)/asan/%.o)
 
+# Unit tests of the launcher's parts are linked with all of it but main.
+LAUNCHER_UNIT_SRCS = $(wildcard t/unit/launcher_test_*.c)
+LAUNCHER_UNIT_OBJS = $(LAUNCHER_UNIT_SRCS:%.c=$(BUILD)/asan/%.o)
+LAUNCHER_ASAN_OBJS = $(filter-out %/main.o,$(LAUNCHER_SRCS:%.c=$(BUILD)/asan/%.o))
+LAUNCHER_UNIT_BUILT = $(LAUNCHER_UNIT_SRCS:t/unit/%.c=$(BUILD)/unit/%)
+
 # A part whose sources are absent is not built.
 MODULES_BUILT = $(if $(BACKEND_SRCS),$(BUILD)/pg_ha.so) \
 	$(if $(WORKER_SRCS),$(BUILD)/pg_ha_worker.so)
@@ -55,7 +61,7 @@ HAVE_SERVER := $(and $(wildcard $(PGXS)),$(wildcard $(INCLUDEDIR_SERVER)/postgre
 
 modules: $(MODULES_BUILT) ## build pg_ha.so and pg_ha_worker.so only
 launcher: $(LAUNCHER_BUILT) ## build pg_ha_launcher only
-units: $(UNIT_BUILT) ## build the unit tests
+units: $(UNIT_BUILT) $(LAUNCHER_UNIT_BUILT) ## build the unit tests
 sim: $(SIM_BUILT) ## build the simulator
 
 help: ## list the targets
@@ -152,6 +158,18 @@ $(UNIT_BUILT): $(BUILD)/unit/%: $(BUILD)/asan/t/unit/%.o $(PLAIN_ASAN_OBJS)
 	@echo "LD $@"
 	$(Q)$(CC) $(ASAN_CFLAGS) -o $@ $^ $(PLAIN_LIBS)
 
+$(LAUNCHER_ASAN_OBJS) $(LAUNCHER_UNIT_OBJS): $(BUILD)/asan/%.o: %.c Makefile
+	@$(MKDIR_P) $(@D)
+	@echo "CC $@"
+	$(Q)$(CC) $(ASAN_CFLAGS) -It/unit \
+		$(filter-out -D_FORTIFY_SOURCE%,$(FRONTEND_CPPFLAGS)) -c -o $@ $<
+
+$(LAUNCHER_UNIT_BUILT): $(BUILD)/unit/%: $(BUILD)/asan/t/unit/%.o \
+		$(LAUNCHER_ASAN_OBJS) $(PLAIN_ASAN_OBJS)
+	@$(MKDIR_P) $(@D)
+	@echo "LD $@"
+	$(Q)$(CC) $(ASAN_CFLAGS) -o $@ $^ $(LAUNCHER_LIBS)
+
 # Intermediate objects of the tests are kept.
 .SECONDARY:
 
@@ -237,7 +255,7 @@ check-unit: units ## the unit tests, under sanitizers
 ifeq ($(UNIT_SRCS),)
 	@echo "no unit tests in t/unit"
 else
-	prove -e '' $(PROVE_FLAGS) $(UNIT_BUILT)
+	prove -e '' $(PROVE_FLAGS) $(UNIT_BUILT) $(LAUNCHER_UNIT_BUILT)
 endif
 
 # sim/run, if there is one, knows which seeds and how many.

@@ -480,13 +480,15 @@ brain_move_fence(Sim *sim, SimMember *member, const SimBrain *brain)
 	if (!lease->release_sent && lease->deadline > member->fence)
 	{
 		member->fence = lease->deadline;
-		member->fence_term = lease->my_term;
+		member->fence_leadership = sim_leadership(sim, member->number,
+												  lease->my_term);
 		moved = true;
 	}
 	if (lease->paused_in_force && !member->without_end)
 	{
 		member->without_end = true;
-		member->fence_term = lease->my_term;
+		member->fence_leadership = sim_leadership(sim, member->number,
+												  lease->my_term);
 		moved = true;
 	}
 	if (moved)

@@ -269,6 +269,19 @@ consul_check(const Sim *sim, const SimMessage *message)
 	return SIM_OK;
 }
 
+/* Who takes over has what the last heartbeat told of, up to the limit. */
+static void
+consul_check_lag(Sim *sim, const SimMessage *message)
+{
+	const SimFolder *folder = &sim->consul.folder;
+	const SimMember *member = &sim->members[message->member];
+
+	if (folder->optime > member->wal.end +
+		(HaLsn) folder->timeouts.maximum_lag_on_failover)
+		sim_violation(sim, "%s takes over without %llu bytes", member->name,
+					  (unsigned long long) (folder->optime - member->wal.end));
+}
+
 static void
 consul_write(Sim *sim, SimMessage *message)
 {
@@ -277,6 +290,8 @@ consul_write(Sim *sim, SimMessage *message)
 	const HaLeaseWrite *write = &message->write;
 
 	message->result = consul_check(sim, message);
+	if (message->result == SIM_OK && write->kind == HA_WRITE_TAKEOVER)
+		consul_check_lag(sim, message);
 	sim_trace(sim, &sim->members[message->member],
 			  "write %d term %llu seq %llu on %llu: %s", (int) write->kind,
 			  (unsigned long long) write->lease.term,
@@ -302,6 +317,8 @@ consul_write(Sim *sim, SimMessage *message)
 		consul_forget_leader(sim);
 	if (write->lease.term > consul->highest_term)
 		consul->highest_term = write->lease.term;
+	if (write->kind == HA_WRITE_TAKEOVER)
+		sim_note_leadership(sim, message->member, write->lease.term);
 	message->status_index = folder->status_index;
 	message->leader_index = folder->leader_index;
 	sim_consul_changed(sim);

@@ -36,8 +36,8 @@ sim_fence_open(const Sim *sim, const SimMember *member)
  * ------------------------------------------------------------------------
  */
 
-static void
-instance_close(SimMember *member)
+void
+sim_instance_close(SimMember *member)
 {
 	member->fence = 0;
 	member->without_end = false;
@@ -68,12 +68,13 @@ instance_lasts(Sim *sim, HaInstance instance)
 			return sim_between(sim, 20, 300);
 		case HA_INSTANCE_BUSY:
 			return sim_between(sim, 10, 500);
+		case HA_INSTANCE_DYING:
+			return sim_between(sim, 5, 100);
 		case HA_INSTANCE_UNKNOWN:
 		case HA_INSTANCE_EMPTY:
 		case HA_INSTANCE_HALF_DONE:
 		case HA_INSTANCE_DOWN:
 		case HA_INSTANCE_CRASHED:
-		case HA_INSTANCE_DYING:
 		case HA_INSTANCE_RUNNING:
 			break;
 	}
@@ -81,8 +82,8 @@ instance_lasts(Sim *sim, HaInstance instance)
 }
 
 /* The launcher has a brain while it hears of no worker. */
-static void
-instance_sync_brains(Sim *sim, SimMember *member)
+void
+sim_instance_sync(Sim *sim, SimMember *member)
 {
 	bool		worker = member->up && member->instance == HA_INSTANCE_RUNNING;
 	SimBrain   *brains = member->brains;
@@ -120,7 +121,7 @@ sim_instance_set(Sim *sim, SimMember *member, HaInstance instance)
 	if (lasts != 0)
 		sim_event(sim, sim->now + lasts, SIM_EVENT_INSTANCE, member->number,
 				  0, member->turn);
-	instance_sync_brains(sim, member);
+	sim_instance_sync(sim, member);
 }
 
 /* A shutdown's last record; then whatever hangs goes on hanging a while. */
@@ -133,7 +134,7 @@ instance_stopped(Sim *sim, SimMember *member)
 		member->wal.end += INSTANCE_RECORD;
 		sim_instance_beat(sim);
 		member->clean_end = true;
-		instance_close(member);
+		sim_instance_close(member);
 		member->wal_end_known = true;
 		if (sim_chance(sim, 300))
 		{
@@ -141,15 +142,16 @@ instance_stopped(Sim *sim, SimMember *member)
 			return;
 		}
 	}
-	instance_close(member);
+	sim_instance_close(member);
 	member->rejoin_requested = false;
+	member->wal_end_known = member->clean_end;
 	sim_instance_set(sim, member, HA_INSTANCE_DOWN);
 }
 
 static void
 instance_started(Sim *sim, SimMember *member)
 {
-	instance_close(member);
+	sim_instance_close(member);
 	member->role = member->standby_signal ? HA_ROLE_STANDBY : HA_ROLE_PRIMARY;
 	member->wal_end_known = false;
 	sim_instance_set(sim, member, HA_INSTANCE_RUNNING);
@@ -169,6 +171,11 @@ instance_copied(Sim *sim, SimMember *member)
 	{
 		member->rewinds_failed++;
 		member->retry_at = sim_local(sim, member) + MS(500);
+		if (member->cloning)
+		{
+			sim_instance_set(sim, member, HA_INSTANCE_HALF_DONE);
+			return;
+		}
 	}
 	else
 	{
@@ -206,8 +213,9 @@ sim_instance_next(Sim *sim, int number, unsigned turn)
 void
 sim_instance_kill(Sim *sim, SimMember *member)
 {
-	instance_close(member);
+	sim_instance_close(member);
 	member->rejoin_requested = false;
+	member->wal_end_known = member->clean_end;
 	sim_instance_set(sim, member, member->clean_end ? HA_INSTANCE_DOWN :
 					 HA_INSTANCE_CRASHED);
 }
@@ -234,6 +242,7 @@ sim_instance_act(Sim *sim, SimMember *member, const HaDecision *decision)
 	else
 	{
 		member->wal_end_known = action == HA_ACTION_FIND_WAL_END;
+		member->cloning = action == HA_ACTION_CLONE;
 		sim_instance_set(sim, member, HA_INSTANCE_BUSY);
 	}
 }
@@ -253,6 +262,9 @@ sim_instance_promoted(Sim *sim, int number, unsigned turn)
 	SimWal	   *wal = &member->wal;
 	uint32_t	tli = sim_wal_tli(wal) + 1;
 
+	/* PostgreSQL takes the next number it sees no history file of */
+	if (tli <= sim->highest_tli && !(sim->mutations & SIM_MUTATE_NUMBER))
+		tli = sim->highest_tli + 1;
 	if (!member->up || member->turn != turn ||
 		member->role != HA_ROLE_STANDBY)
 		return;
@@ -263,6 +275,7 @@ sim_instance_promoted(Sim *sim, int number, unsigned turn)
 	}
 	sim_trace(sim, member, "promoted to timeline %u at %llu", tli,
 			  (unsigned long long) wal->end);
+	sim->highest_tli = tli;
 	wal->stretches[wal->n++] = (SimStretch) {++sim->branches, tli, wal->end};
 	wal->end += INSTANCE_RECORD;
 	member->role = HA_ROLE_PRIMARY;
@@ -347,12 +360,11 @@ instance_commit(Sim *sim, SimMember *member)
 	member->wal.end += INSTANCE_RECORD;
 	if (!sim_fence_open(sim, member))
 		return;
-	if (member->fence_term < sim->acked_term)
-		sim_violation(sim, "%s acknowledges a commit of term %llu after one "
-					  "of term %llu", member->name,
-					  (unsigned long long) member->fence_term,
-					  (unsigned long long) sim->acked_term);
-	sim->acked_term = member->fence_term;
+	if (member->fence_leadership < sim->acked_leadership)
+		sim_violation(sim, "%s acknowledges a commit of leadership %d after "
+					  "one of leadership %d", member->name,
+					  member->fence_leadership, sim->acked_leadership);
+	sim->acked_leadership = member->fence_leadership;
 	sim->acked++;
 }
 

@@ -24,6 +24,7 @@
 #define SIM_EVENTS 1024
 #define SIM_SESSIONS 512
 #define SIM_SNAPSHOTS 16
+#define SIM_LEADERSHIPS 128
 #define SIM_NOBODY (-1)
 #define SIM_SEQ_BLOCK 1000
 #define MS(n) ((HaTime) (n) * HA_NS_PER_MS)
@@ -32,6 +33,7 @@
 #define SIM_MUTATE_FILE (1 << 16)	/* two brains overwrite each other's file */
 #define SIM_MUTATE_FENCE (1 << 17)	/* commits pass whatever the deadline */
 #define SIM_MUTATE_REMEMBER (1 << 18)	/* highest_term is forgotten */
+#define SIM_MUTATE_NUMBER (1 << 19) /* a timeline's number is used twice */
 
 /* ------------------------------------------------------------------------
  * Consul
@@ -220,6 +222,7 @@ typedef struct SimMember
 	bool		wal_end_known;
 	int			following;
 	bool		streaming;
+	bool		cloning;
 	int			rewinds_failed;
 	HaTime		retry_at;
 	bool		stop_requested;
@@ -229,7 +232,7 @@ typedef struct SimMember
 	/* shared memory */
 	HaTime		fence;			/* local; 0 = closed */
 	bool		without_end;
-	uint64_t	fence_term;		/* whose deadline it is */
+	int			fence_leadership;	/* whose deadline it is */
 } SimMember;
 
 /* ------------------------------------------------------------------------
@@ -262,6 +265,12 @@ typedef struct SimEvent
 	unsigned	c;
 } SimEvent;
 
+typedef struct SimLeadership
+{
+	int			member;
+	uint64_t	term;
+} SimLeadership;
+
 typedef struct Sim
 {
 	uint64_t	random;
@@ -280,7 +289,10 @@ typedef struct Sim
 	bool		slow;			/* the network */
 	bool		healed;
 	unsigned	branches;
-	uint64_t	acked_term;		/* of the latest commit acknowledged */
+	uint32_t	highest_tli;	/* of all that were ever begun */
+	int			nleaderships;	/* in the order they began */
+	SimLeadership leaderships[SIM_LEADERSHIPS];
+	int			acked_leadership;	/* of the latest commit acknowledged */
 	long		acked;
 	char		violation[256]; /* "" = none */
 } Sim;
@@ -302,6 +314,8 @@ extern HaTime sim_local(const Sim *sim, const SimMember *member);
 extern HaTime sim_real(const Sim *sim, const SimMember *member, HaTime local);
 extern bool sim_healthy(const Sim *sim);
 extern void sim_check_fences(Sim *sim, const char *when);
+extern void sim_note_leadership(Sim *sim, int member, uint64_t term);
+extern int	sim_leadership(const Sim *sim, int member, uint64_t term);
 
 /* consul.c */
 extern void sim_consul_init(Sim *sim);
@@ -333,6 +347,8 @@ extern void sim_instance_act(Sim *sim, SimMember *member,
 extern void sim_instance_promote(Sim *sim, SimMember *member);
 extern void sim_instance_promoted(Sim *sim, int member, unsigned turn);
 extern void sim_instance_kill(Sim *sim, SimMember *member);
+extern void sim_instance_sync(Sim *sim, SimMember *member);
+extern void sim_instance_close(SimMember *member);
 extern void sim_instance_beat(Sim *sim);
 extern bool sim_fence_open(const Sim *sim, const SimMember *member);
 extern uint32_t sim_wal_tli(const SimWal *wal);
@@ -341,5 +357,6 @@ extern uint32_t sim_wal_tli(const SimWal *wal);
 extern void sim_fault_begin(Sim *sim);
 extern void sim_fault_lift(Sim *sim, int fault, int member);
 extern void sim_fault_lift_all(Sim *sim);
+extern void sim_fault_operator(Sim *sim);
 
 #endif							/* PGHA_SIM_H */

@@ -29,9 +29,16 @@ static void
 act_left_out(void *arg, const char *name, const char *why)
 {
 	HaLauncher *launcher = arg;
+	static char said[4096];
 	char		what[512];
 
+	/* each once: files are rendered again and again */
 	snprintf(what, sizeof(what), "setting %s: %s", name, why);
+	if (strstr(said, what) != NULL)
+		return;
+	if (strlen(said) + strlen(what) + 2 > sizeof(said))
+		said[0] = '\0';
+	strcat(strcat(said, what), "\n");
 	launcher_log(HA_REPORT_WARNING, "%s", what);
 	launcher_event(launcher, 0, "setting left out", what);
 }

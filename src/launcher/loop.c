@@ -293,6 +293,7 @@ loop_reload(HaLauncher *launcher)
 	}
 	/* others keep pointers into the old one: it lives as long as we do */
 	launcher->node = updated;
+	pgha_rest_reload(launcher->rest, updated);
 	if (!launcher_render(launcher, launcher->started_primary, why))
 		launcher_log(HA_REPORT_WARNING, "could not render configuration: %s",
 					 why);

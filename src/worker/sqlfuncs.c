@@ -137,20 +137,18 @@ Datum
 pg_ha_document_sql(PG_FUNCTION_ARGS)
 {
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	HaDocument	which = HA_DOCUMENT_MEMBERS;
 	char	   *document = NULL;
 
+	if (strcmp(name, "history") == 0)
+		which = HA_DOCUMENT_HISTORY;
+	else if (strcmp(name, "members") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown document \"%s\"", name),
+				 errhint("Documents are \"members\" and \"history\".")));
 	if (sql_configured())
-	{
-		if (strcmp(name, "members") == 0)
-			document = pgha_shmem_read(HA_DOCUMENT_MEMBERS);
-		else if (strcmp(name, "history") == 0)
-			document = pgha_shmem_read(HA_DOCUMENT_HISTORY);
-		else
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("unknown document \"%s\"", name),
-					 errhint("Documents are \"members\" and \"history\".")));
-	}
+		document = pgha_shmem_read(which);
 	PG_RETURN_DATUM(sql_jsonb(document != NULL ? document : "[]"));
 }
 
