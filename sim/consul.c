@@ -174,10 +174,38 @@ consul_forget_leader(Sim *sim)
 }
 
 /*
- * Restore a snapshot: indexes go back, sessions do not.  What the
- * documentation rules out is left out here: a snapshot of an older leadership
- * under somebody who has not heard of a later one.
+ * What the documentation rules out: a snapshot of an older leadership under
+ * somebody who has not heard of a later one; and any snapshot under somebody
+ * who missed the last writes, but not for as long as L, for whom an index that
+ * comes back looks as if it had never moved.
  */
+static bool
+consul_may_restore(const Sim *sim, const SimFolder *old)
+{
+	const SimConsul *consul = &sim->consul;
+
+	for (int i = 0; i < sim->nmembers; i++)
+	{
+		const SimMember *member = &sim->members[i];
+
+		if (old->lease.term < consul->highest_term &&
+			member->file.highest_term < consul->highest_term)
+			return false;
+		for (int kind = 0; kind < 2; kind++)
+		{
+			const HaLease *lease = &member->brains[kind].lease;
+
+			if (member->brains[kind].alive && lease->observed &&
+				lease->seen.status_index != consul->folder.status_index &&
+				sim_local(sim, member) - lease->seen.received_at <=
+				MS(lease->last_ttl_ms))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* Restore a snapshot: indexes go back, sessions do not. */
 void
 sim_consul_restore(Sim *sim)
 {
@@ -188,12 +216,8 @@ sim_consul_restore(Sim *sim)
 	if (consul->nsnapshots <= back)
 		return;
 	old = &consul->snapshots[(consul->nsnapshots - back) % SIM_SNAPSHOTS];
-	for (int i = 0; i < sim->nmembers; i++)
-	{
-		if (old->lease.term < consul->highest_term &&
-			sim->members[i].file.highest_term < consul->highest_term)
-			return;
-	}
+	if (!consul_may_restore(sim, old))
+		return;
 	sim_trace(sim, NULL, "Consul is restored: index %llu to %llu",
 			  (unsigned long long) consul->folder.status_index,
 			  (unsigned long long) old->status_index);

@@ -118,6 +118,14 @@ fault_stop_node(Sim *sim, SimMember *member)
 		sim_instance_set(sim, member, HA_INSTANCE_STOPPING);
 }
 
+/* A launcher that comes back is asked again for what it may not have heard. */
+static void
+fault_greet(SimMember *member)
+{
+	member->brains[HA_BRAIN_WORKER].promoting = false;
+	member->brains[HA_BRAIN_WORKER].rejoining = false;
+}
+
 static void
 fault_set_launcher(Sim *sim, SimMember *member, bool present)
 {
@@ -127,9 +135,9 @@ fault_set_launcher(Sim *sim, SimMember *member, bool present)
 		member->rejoin_requested = false;
 		member->stop_requested = false;
 		member->served_at = 0;
-		member->brains[HA_BRAIN_WORKER].promoting = false;
-		member->brains[HA_BRAIN_WORKER].rejoining = false;
 	}
+	else
+		fault_greet(member);
 	member->instance_since = sim_local(sim, member);
 	sim_instance_sync(sim, member);
 }
@@ -140,8 +148,8 @@ fault_set_unlinked(Sim *sim, SimMember *member, bool unlinked)
 	member->unlinked = unlinked;
 	if (member->instance == HA_INSTANCE_RUNNING && unlinked)
 		member->instance_since = member->served_at = sim_local(sim, member);
-	member->brains[HA_BRAIN_WORKER].promoting = false;
-	member->brains[HA_BRAIN_WORKER].rejoining = false;
+	if (!unlinked)
+		fault_greet(member);
 	sim_instance_sync(sim, member);
 }
 

@@ -218,6 +218,17 @@ when_restored(const HaView *v)
 		v->session_held;
 }
 
+/*
+ * Told to promote and then left alone by the launcher: it may become a primary
+ * behind an open fence any moment, so the lease is not released; it runs out.
+ */
+static bool
+when_promotion_unattended(const HaView *v)
+{
+	return is_ours(v) && is_standby(v) && v->promoting &&
+		!v->launcher_present;
+}
+
 static bool
 when_stop_takes_too_long(const HaView *v)
 {
@@ -259,6 +270,7 @@ when_heartbeat_due(const HaView *v)
 {
 	return is_ours(v) && v->session_held && v->now >= v->heartbeat_due &&
 		v->name_lock == HA_NAME_HELD &&
+		v->instance != HA_INSTANCE_UNKNOWN &&
 		v->instance != HA_INSTANCE_EMPTY &&
 		v->instance != HA_INSTANCE_HALF_DONE;
 }
@@ -695,6 +707,8 @@ static const HaRule rules[] = {
 	/* 2xx: leader */
 	{201, when_restored, HA_ACTION_TAKEOVER,
 	"status was lost or went back while our lease runs", NULL},
+	{202, when_promotion_unattended, HA_ACTION_CLOSE,
+	"a promotion was begun and there is no launcher to see it through", NULL},
 	{203, when_start_takes_too_long, HA_ACTION_KILL,
 	"starting has taken longer than primary_start_timeout", NULL},
 	{204, when_leader_cannot_start, HA_ACTION_RELEASE,

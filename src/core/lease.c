@@ -36,7 +36,8 @@ pgha_lease_init(HaLease *lease, const char *self, uint64_t file_term,
 	lease_copy_name(lease->self, sizeof(lease->self), self);
 	lease->my_term = file_term;
 	lease->highest_term = highest_term > file_term ? highest_term : file_term;
-	lease->next_seq = first_seq;
+	lease->highest_seen = lease->highest_term;
+	lease->first_seq = lease->next_seq = first_seq;
 	lease->own_ttl_ms = 10000;
 	lease->retry_timeout_ms = 3000;
 }
@@ -159,6 +160,8 @@ lease_note_record(HaLease *lease, const HaObservation *seen)
 				   record->ttl_ms > lease->last_ttl_ms))
 		lease->last_ttl_ms = record->ttl_ms;
 	lease->last_paused = record->paused;
+	if (record->term > lease->highest_seen)
+		lease->highest_seen = record->term;
 	if (record->term > lease->highest_term)
 		lease->highest_term = record->term;
 	if (record->term > lease->my_term)
@@ -166,17 +169,20 @@ lease_note_record(HaLease *lease, const HaObservation *seen)
 }
 
 /*
- * An earlier life of this node may have left a fence open: as long as its last
- * write allows, so what it promised is ours to keep.
+ * A write of our term that this process did not send is of an earlier life or
+ * of the node's other brain: a fence may be open as long as it allows, so what
+ * it promised is ours to keep.
  */
 static void
 lease_inherit_promise(HaLease *lease, const HaObservation *seen)
 {
-	if (lease->last.kind == HA_WRITE_NONE &&
-		pgha_lease_is_own(lease, &seen->lease))
+	const HaLeaseRecord *record = &seen->lease;
+
+	if (pgha_lease_is_own(lease, record) &&
+		(record->seq < lease->first_seq || record->seq >= lease->next_seq))
 		lease->promise_until = lease_later(lease->promise_until,
 										   seen->received_at +
-										   seen->lease.ttl_ms * HA_NS_PER_MS);
+										   record->ttl_ms * HA_NS_PER_MS);
 }
 
 void
@@ -289,7 +295,9 @@ pgha_lease_standing(const HaLease *lease, const char *self, HaTime now,
 	if ((record->present ? record->paused : lease->last_paused) &&
 		!lease_mutated(lease, HA_MUTATE_PAUSE))
 		return HA_STANDING_PAUSED;
-	if (record->present && record->released && lease->seen.leader_index == 0)
+	/* a release from before a later leadership was brought back by a restore */
+	if (record->present && record->released && lease->seen.leader_index == 0 &&
+		record->term >= lease->highest_seen)
 		return lease_released_standing(lease, self, now, until);
 
 	*until = pgha_lease_stood_until(lease);

@@ -9,13 +9,54 @@
 #include <string.h>
 
 #include "launcher/directory.h"
+#include "launcher/instance.h"
 #include "launcher/wal_end.h"
 
 /* the shutdown checkpoint's record: header 24, data header 2, CheckPoint 88 */
 #define GATHER_CHECKPOINT_LEN 114
 
+/* a postmaster's worker connects when it starts, before any recovery */
+#define GATHER_WORKER_MS 10000
+
+/* Say once that the server we started runs without us. */
+static void
+gather_worker_missing(const HaLauncher *launcher, HaTime now)
+{
+	static HaTime said;
+
+	if (launcher->instance != HA_INSTANCE_STARTING ||
+		said == launcher->instance_since ||
+		now < launcher->instance_since + GATHER_WORKER_MS * HA_NS_PER_MS)
+		return;
+	said = launcher->instance_since;
+	launcher_log(HA_REPORT_WARNING,
+				 "the server has run for %d s and its pg_ha worker has not "
+				 "connected; hint: the server's log says why the worker does "
+				 "not start; raise max_worker_processes if others use all of it",
+				 GATHER_WORKER_MS / 1000);
+	launcher_event(launcher, 0, "worker missing",
+				   "the server runs, but its pg_ha worker does not connect");
+}
+
+/* A server that we did not start uses the directory. */
+static bool
+gather_foreign(const HaLauncher *launcher, char *why)
+{
+	HaPidFile	file;
+	char		ignored[HA_WHY_MAX];
+
+	if (pgha_instance_locked(launcher->node) ||
+		!pgha_instance_read_pid_file(launcher->node, &file, ignored) ||
+		!file.present || file.pid <= 0 ||
+		!pgha_instance_works_in(launcher->node, file.pid))
+		return false;
+	snprintf(why, HA_WHY_MAX, "data directory is in use by another "
+			 "postmaster, pid %d; hint: stop it", (int) file.pid);
+	return true;
+}
+
 static HaInstance
-gather_processes(const HaLauncher *launcher)
+gather_processes(const HaLauncher *launcher, char *why)
 {
 	if (launcher->job != NULL)
 		return HA_INSTANCE_BUSY;
@@ -26,32 +67,36 @@ gather_processes(const HaLauncher *launcher)
 		return pgha_control_connected(launcher->server) ?
 			HA_INSTANCE_RUNNING : HA_INSTANCE_STARTING;
 	}
-	if (!pgha_instance_gone(launcher->node))
-		return HA_INSTANCE_DYING;
-	return HA_INSTANCE_UNKNOWN;
+	if (pgha_instance_gone(launcher->node) || gather_foreign(launcher, why))
+		return HA_INSTANCE_UNKNOWN;
+	return HA_INSTANCE_DYING;
 }
 
 /* Find out what the instance is doing; notes when that changed. */
 void
 launcher_look(HaLauncher *launcher, HaTime now)
 {
-	HaInstance	instance = gather_processes(launcher);
+	static char said[HA_WHY_MAX];
 	char		why[HA_WHY_MAX] = "";
+	HaInstance	instance = gather_processes(launcher, why);
 
-	if (instance == HA_INSTANCE_UNKNOWN)
-	{
+	if (instance == HA_INSTANCE_UNKNOWN && why[0] == '\0')
 		instance = pgha_directory_state(launcher->node, &launcher->control,
 										why);
-		if (instance == HA_INSTANCE_UNKNOWN &&
-			launcher->instance != HA_INSTANCE_UNKNOWN)
-			launcher_log(HA_REPORT_WARNING,
-						 "the data directory can't be used: %s", why);
-	}
 	else if (instance == HA_INSTANCE_STOPPING)
 		(void) pgha_directory_read_control(launcher->node, &launcher->control,
 										   why);
+	if (instance != HA_INSTANCE_UNKNOWN)
+		said[0] = '\0';
+	else if (strcmp(said, why) != 0)
+	{
+		launcher_log(HA_REPORT_WARNING, "the data directory can't be used: %s",
+					 why);
+		memcpy(said, why, sizeof(said));
+	}
 	if (instance == HA_INSTANCE_RUNNING)
 		launcher->served_at = now;
+	gather_worker_missing(launcher, now);
 	if (instance == launcher->instance)
 		return;
 	launcher->instance = instance;

@@ -97,7 +97,8 @@ main_check(const HaNode *node)
 		printf("%s = '%s'\n", node->server[i].name, node->server[i].value);
 	main_print_plan(node);
 	fflush(stdout);
-	problems = pgha_node_check(node, main_print_problem, NULL);
+	problems = pgha_node_check(node, main_print_problem, NULL) +
+		pgha_node_check_passing(node, main_print_problem, NULL);
 	if (problems > 0)
 		fprintf(stderr, "%d problem%s found\n", problems,
 				problems == 1 ? "" : "s");
@@ -113,18 +114,9 @@ static void
 main_log_problem(void *arg, const char *problem, const char *hint)
 {
 	(void) arg;
-	launcher_log(HA_REPORT_WARNING, "%s; hint: %s", problem,
+	launcher_log(HA_REPORT_WARNING, "%s%s%s", problem,
+				 hint != NULL && hint[0] != '\0' ? "; hint: " : "",
 				 hint != NULL ? hint : "");
-}
-
-static bool
-main_make_directory(const char *path)
-{
-	if (mkdir(path, 0700) == 0 || access(path, W_OK | X_OK) == 0)
-		return true;
-	fprintf(stderr, "pg_ha_launcher: could not write to directory \"%s\": %m\n",
-			path);
-	return false;
 }
 
 static int
@@ -134,15 +126,16 @@ main_run(HaNode *node)
 
 	launcher.node = node;
 	launcher_log_open(node->name, pgha_node_get(node, "pg_ha.log_level"));
-	if (!main_make_directory(node->state_directory) ||
-		!main_make_directory(node->run_directory))
-		return 1;
+	/* if one can't be made, the check says why */
+	(void) mkdir(node->state_directory, 0700);
+	(void) mkdir(node->run_directory, 0700);
 	if (pgha_node_check(node, main_log_problem, NULL) > 0)
 	{
 		fputs("pg_ha_launcher: not started, see the problems above; "
 			  "--check shows them again\n", stderr);
 		return 1;
 	}
+	(void) pgha_node_check_passing(node, main_log_problem, NULL);
 	return launcher_run(&launcher);
 }
 

@@ -88,6 +88,13 @@ typedef void (*HaProblemReport) (void *arg, const char *problem,
 extern int	pgha_node_check(const HaNode *node, HaProblemReport report,
 							void *arg);
 
+/*
+ * What a launcher that runs gets over by itself once it is out of the way: a
+ * server it did not start, a pg_ha.bootstrap_config that can't be used.
+ */
+extern int	pgha_node_check_passing(const HaNode *node, HaProblemReport report,
+									void *arg);
+
 /* libpq's passfile rules: the password for host:port:database:user, or NULL */
 extern char *pgha_node_password(const HaNode *node, const char *host, int port,
 								const char *database, const char *user);

@@ -26,6 +26,8 @@
 
 #define VERSION_TIMEOUT_MS 5000
 #define BOOTSTRAP_MAX HA_DOCUMENT_MAX
+#define BOOTSTRAP_HINT "Correct the file; it is read again when the cluster " \
+	"is made."
 
 void
 pgha_node_problem(HaProblems *problems, const char *hint, const char *format,
@@ -145,8 +147,14 @@ check_directory(const char *what, const char *path, struct stat *st,
 						  "the data directory, and let it own this one.",
 						  "%s \"%s\" belongs to another user", what, path);
 	else if (access(path, R_OK | W_OK | X_OK) < 0)
-		pgha_node_problem(problems, NULL, "%s \"%s\" can't be written: %s",
-						  what, path, strerror(errno));
+	{
+		char		hint[PATH_MAX + 64];
+		int			error = errno;
+
+		snprintf(hint, sizeof(hint), "chmod 700 '%s'", path);
+		pgha_node_problem(problems, hint, "%s \"%s\" can't be written: %s",
+						  what, path, strerror(error));
+	}
 	else
 		return true;
 	return false;
@@ -303,8 +311,8 @@ check_files(const HaNode *node, HaProblems *problems)
 		if (!*path)
 			continue;
 		if (access(path, R_OK) < 0 || stat(path, &st) < 0)
-			pgha_node_problem(problems, NULL, "\"%s\" of \"%s\" can't be "
-							  "read: %s", path, setting->name,
+			pgha_node_problem(problems, "Correct the path, or the file's owner "
+							  "and mode.", "\"%s\" of \"%s\" can't be read: %s", path, setting->name,
 							  strerror(errno));
 		else if ((setting->flags & HA_SETTING_SECRET) && !mode_is_secret(&st))
 		{
@@ -334,10 +342,10 @@ check_bootstrap_config(const HaNode *node, HaProblems *problems)
 	if (!text)
 		pgha_node_problem(problems, NULL, "%s", why);
 	else if (!document)
-		pgha_node_problem(problems, NULL, "%s:%d: %s", path, error.line,
-						  error.text);
+		pgha_node_problem(problems, BOOTSTRAP_HINT, "%s:%d: %s", path,
+						  error.line, error.text);
 	else if (!pgha_config_check(document, why))
-		pgha_node_problem(problems, NULL, "%s: %s", path, why);
+		pgha_node_problem(problems, BOOTSTRAP_HINT, "%s: %s", path, why);
 	json_decref(document);
 	free(text);
 }
@@ -372,8 +380,16 @@ pgha_node_check(const HaNode *node, HaProblemReport report, void *arg)
 	check_config_file(node, &problems);
 	check_passfile(node, &problems);
 	check_files(node, &problems);
+	pgha_node_check_debian(node, "/etc/postgresql", &problems);
+	return problems.n;
+}
+
+int
+pgha_node_check_passing(const HaNode *node, HaProblemReport report, void *arg)
+{
+	HaProblems	problems = {.report = report,.arg = arg};
+
 	check_bootstrap_config(node, &problems);
 	check_running(node, &problems);
-	pgha_node_check_debian(node, "/etc/postgresql", &problems);
 	return problems.n;
 }

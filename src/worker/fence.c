@@ -28,6 +28,7 @@
 #include "pgstat.h"
 #include "shmem.h"
 #include "storage/condition_variable.h"
+#include "storage/pmsignal.h"
 #include "storage/proc.h"
 #include "tcop/utility.h"
 #include "utils/timestamp.h"
@@ -158,6 +159,15 @@ fence_check(const char *what)
 static void
 fence_check_commit(const char *what)
 {
+	/*
+	 * Without a postmaster no standby is fed any more: what is committed now
+	 * would be on this node alone, and the instance is about to be killed.
+	 */
+	if (pgha_fence_active() && !PostmasterIsAlive())
+		ereport(FATAL,
+				(errcode(ERRCODE_ADMIN_SHUTDOWN),
+				 errmsg("cannot %s: the postmaster is gone", what)));
+
 	for (;;)
 	{
 		fence_check(what);

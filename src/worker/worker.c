@@ -42,6 +42,9 @@ PG_MODULE_MAGIC;
 /* an idle worker looks again at least so often */
 #define WORKER_IDLE_MS 1000
 
+/* how often a promotion under way is looked at */
+#define WORKER_PROMOTION_MS 10
+
 /* after a caught error */
 #define WORKER_ERROR_PAUSE_MS 500
 
@@ -271,6 +274,9 @@ worker_wake_at(const HaWorker *worker, HaTime now)
 		wake = worker->decision.deadline;
 	if (worker->link.fd < 0 && worker->link.retry_at < wake)
 		wake = worker->link.retry_at;
+	/* nothing tells when a promotion is done: everybody waits to hear of it */
+	if (worker->promoting && now + WORKER_PROMOTION_MS * HA_NS_PER_MS < wake)
+		wake = now + WORKER_PROMOTION_MS * HA_NS_PER_MS;
 	return wake;
 }
 

@@ -146,6 +146,8 @@ worker_gather(HaWorker *worker, HaTime now)
 	view->wal_end = HA_WAL_END_UNKNOWN;
 	if (!RecoveryInProgress())
 	{
+		if (worker->promoting)
+			worker->slots_at = 0;	/* the others are about to ask for theirs */
 		worker->promoting = false;
 		gather_primary(view);
 	}

@@ -44,7 +44,8 @@ link_close(HaWorker *worker, const char *why)
 	link->in_len = link->out_len = 0;
 	link->retry_at = pgha_now() + LINK_RETRY_MS * HA_NS_PER_MS;
 	worker->config_sent = 0;
-	worker->promoting = worker->rejoining = false;
+	/* what was asked for may have been done: `promoting` stays until a new hello */
+	worker->rejoining = false;
 	json_decref(worker->state_sent);
 	worker->state_sent = NULL;
 }
@@ -137,6 +138,7 @@ link_message(HaWorker *worker, json_t *message)
 	if (strcmp(type, "hello") == 0)
 	{
 		worker->link.greeted = true;
+		worker->promoting = worker->rejoining = false;
 		worker_report(NULL, HA_REPORT_INFO, "connected to the launcher");
 	}
 	else if (strcmp(type, "error") == 0)

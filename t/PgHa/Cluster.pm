@@ -112,7 +112,7 @@ sub http
 sub new
 {
 	my ($class, %o) = @_;
-	my $name = basename($0, '.pl');
+	my $name = $o{name} // basename($0, '.pl');
 	my $dir = ($ENV{TESTDIR} // "$ENV{PGHA_WORK}/tap") . "/$name";
 	my $self = bless {
 		scope => $o{scope} // 'main',
@@ -123,6 +123,7 @@ sub new
 		members => [],
 		consul_servers => $o{consul_servers} // 1,
 		raft_multiplier => $o{raft_multiplier} // 1,
+		consul_config => $o{consul_config} // {},
 		consul => [],
 	}, $class;
 	remove_tree($dir);
@@ -179,16 +180,23 @@ sub forget { delete $children{ $_[1] } }
 
 # --- Consul ----------------------------------------------------------------
 
-sub start_consul
+# Its ports, for members that start before it.
+sub plan_consul
 {
 	my ($self) = @_;
-	my $n = $self->{consul_servers};
-	for my $i (0 .. $n - 1)
+	for my $i (0 .. $self->{consul_servers} - 1)
 	{
 		$self->{consul}[$i] //= {
 			http => free_port(), lan => free_port(),
 			rpc => free_port(), dir => "$self->{dir}/consul$i" };
 	}
+}
+
+sub start_consul
+{
+	my ($self) = @_;
+	my $n = $self->{consul_servers};
+	$self->plan_consul;
 	$self->start_consul_server($_) for 0 .. $n - 1;
 	wait_until('Consul to elect a leader', 30,
 		sub { my ($code, $text) = http('GET', $self->consul_url . '/v1/status/leader');
@@ -208,7 +216,7 @@ sub start_consul_server
 			serf_wan => -1, server => $s->{rpc} },
 		performance => { raft_multiplier => $self->{raft_multiplier} },
 		node_name => "consul$i", disable_update_check => JSON::PP::true,
-		leave_on_terminate => JSON::PP::false }));
+		leave_on_terminate => JSON::PP::false, %{ $self->{consul_config} } }));
 	$s->{pid} = $self->spawn("consul$i", "$s->{dir}.log", $ENV{PGHA_CONSUL}, 'agent',
 		'-server', '-bootstrap-expect', $self->{consul_servers}, '-data-dir', "$s->{dir}/data",
 		'-config-file', "$s->{dir}/c.json", '-bind', '127.0.0.1', '-retry-interval', '1s',

@@ -58,10 +58,11 @@ $self->{extra}
 CONF
 }
 
+# keep_files: with the files as the test left them
 sub start
 {
-	my ($self) = @_;
-	$self->write_conf;
+	my ($self, %o) = @_;
+	$self->write_conf unless $o{keep_files};
 	$self->{launcher_pid} = $self->{cluster}->spawn("launcher of $self->{name}", $self->{log},
 		"$ENV{PGHA_BINDIR}/pg_ha_launcher", '--config', $self->{conf});
 	return $self;

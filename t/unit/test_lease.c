@@ -412,6 +412,8 @@ test_takeover_repeated(void)
 	pgha_lease_answer(&lease, HA_OUTCOME_UNKNOWN, 0, 0, MS(101000));
 	confirm(&lease, 101500, released(19, 7, ""));
 	ok(lease.unresolved, "while status stands it may still land");
+	is_int(standing(&lease, 101500), HA_STANDING_RELEASED,
+		   "the term we stored does not make the release look restored");
 	ok(takeover(&lease, 102000, &second) &&
 	   second.lease.term == first.lease.term &&
 	   second.lease.seq > first.lease.seq && second.check_status_index == 19,
@@ -688,6 +690,21 @@ test_ttl_lowered_between_lives(void)
 		   "shared memory may still be open by it");
 }
 
+/* The launcher is a brain of the same member while it hears of no worker. */
+static void
+test_ttl_of_the_other_brain(void)
+{
+	HaLease		lease;
+	HaLeaseWrite write;
+
+	begin_leader(&lease);
+	pgha_lease_set_timeouts(&lease, 3000, 1000);
+	see(&lease, 120000, status(30, "pg2", 8, 2000));
+	heartbeat(&lease, 121000, false, &write);
+	is_int(write.lease.ttl_ms, 9000,
+		   "what the other brain of this member promised is kept, too");
+}
+
 /* ------------------------------------------------------------------------
  * Pause
  * ------------------------------------------------------------------------
@@ -809,6 +826,12 @@ test_restored_under_others(void)
 		  "a restored status stands for the last L seen before it");
 
 	begin(&lease, 0);
+	see(&lease, 1000, status(30, "pg3", 8, 0));
+	keep_seeing(&lease, 2000, 1000 + WAIT, released(12, 7, ""));
+	turns(&lease, 2000 + WAIT, HA_STANDING_HELD, HA_STANDING_EXPIRED,
+		  "a release from before a later term is not free at once");
+
+	begin(&lease, 0);
 	see(&lease, 1000, status(30, "pg3", 8, 5));
 	lower = status(12, "pg3", 8, 3);
 	lower.lease.ttl_ms = 2000;
@@ -870,6 +893,7 @@ main(void)
 	test_named();
 	test_ttl_lowered();
 	test_ttl_lowered_between_lives();
+	test_ttl_of_the_other_brain();
 	test_pause();
 	test_pause_taken_over();
 	test_pause_wiped();
