@@ -183,13 +183,14 @@ static bool
 consul_may_restore(const Sim *sim, const SimFolder *old)
 {
 	const SimConsul *consul = &sim->consul;
+	bool		older = old->lease.term != consul->folder.lease.term ||
+		strcmp(old->lease.holder, consul->folder.lease.holder) != 0;
 
 	for (int i = 0; i < sim->nmembers; i++)
 	{
 		const SimMember *member = &sim->members[i];
 
-		if (old->lease.term < consul->highest_term &&
-			member->file.highest_term < consul->highest_term)
+		if (older && member->file.highest_term <= old->lease.term)
 			return false;
 		for (int kind = 0; kind < 2; kind++)
 		{
@@ -234,12 +235,23 @@ sim_consul_restore(Sim *sim)
 	sim_consul_changed(sim);
 }
 
-/* Somebody deletes the keys of leadership. */
+/*
+ * Somebody deletes the keys of leadership; not twice in such a short time that
+ * somebody has missed what was there in between.
+ */
 void
 sim_consul_wipe(Sim *sim)
 {
 	SimFolder  *folder = &sim->consul.folder;
 
+	for (int i = 0; i < 2 * sim->nmembers; i++)
+	{
+		const SimBrain *brain = &sim->members[i / 2].brains[i % 2];
+
+		if (brain->alive && brain->known && brain->folder.status_index == 0 &&
+			folder->status_index != 0)
+			return;
+	}
 	sim_trace(sim, NULL, "status and leader are deleted");
 	sim->consul.raft++;
 	folder->status_index = 0;

@@ -167,7 +167,7 @@ is_deeply([ glob "$m->{state}/*" ], [], 'nor written');
 # a directory that is none, on a second member
 {
 	my $other = $c->add_member('n2');
-	make_path($other->{data});
+	make_path($other->{data}, { mode => 0700 });
 	spit("$other->{data}/letter", "precious\n");
 	$other->start;
 	logged($other, 'not a data directory: says so', qr/can't be used: .*not empty, but no data directory/);
@@ -202,15 +202,18 @@ is_deeply([ glob "$m->{state}/*" ], [], 'nor written');
 	$m->stop;
 }
 
-# no worker slot is left
+# the worker does not come up
 {
-	make_path("$m->{dir}/bin");
+	make_path("$m->{dir}/bin", "$m->{dir}/lib");
 	symlink $_, "$m->{dir}/bin/" . s/.*\///r for glob "$bin/*";
+	my (undef, $lib) = run_ok("$bin/pg_config", '--pkglibdir');
+	chomp $lib;
+	symlink "$lib/pg_ha.so", "$m->{dir}/lib/pg_ha.so";
 	unlink "$m->{dir}/bin/postgres";
 	spit("$m->{dir}/bin/postgres", <<"SH");
 #!/bin/sh
 case "\$1" in
-	-D) exec '$bin/postgres' "\$@" -c max_worker_processes=0 ;;
+	-D) exec '$bin/postgres' "\$@" -c dynamic_library_path='$m->{dir}/lib' ;;
 	*) exec '$bin/postgres' "\$@" ;;
 esac
 SH
@@ -219,7 +222,7 @@ SH
 	$m->start;
 	wait_until('the server to answer', 30, sub { defined $m->try_query('SELECT 1') });
 	my $status = $m->status;
-	is($status->{worker_pid}, 0, 'no worker slot: no worker runs');
+	is($status->{worker_pid}, 0, 'no worker runs');
 	like($status->{hint}, qr/max_worker_processes/, 'pg_ha_status() says so');
 	is($status->{fence}{state}, 'closed', 'and nothing can be written');
 	logged($m, 'the launcher says so', qr/its pg_ha worker has not connected; hint: .*max_worker_processes/, 30);
@@ -269,9 +272,9 @@ SH
 # --- a token that Consul does not know --------------------------------------
 
 {
-	my ($root, $token) = ('11111111-2222-3333-4444-555555555555', '66666666-7777-8888-9999-000000000000');
+	my $token = '66666666-7777-8888-9999-000000000000';
 	my $closed = PgHa::Cluster->new(name => '040_bad_token', members => 1, ttl => 2, consul_config => { acl => {
-		enabled => JSON::PP::true, default_policy => 'deny', tokens => { initial_management => $root } } });
+		enabled => JSON::PP::true, default_policy => 'deny' } });
 	my ($n) = $closed->members;
 	spit("$n->{dir}/token", "$token\n");
 	$n->{extra} = "pg_ha.consul_token_file = 'token'";
@@ -288,6 +291,9 @@ SH
 	is($n->log_count(qr/Consul denies access/), 1, 'once');
 	unlike(slurp($n->{log}), qr/$token/, 'the token is not shown');
 	ok(!-e "$n->{data}/PG_VERSION", 'nothing is made');
+	my $root = wait_until('the first token of Consul', 20, sub {
+		my ($code, $answer) = PgHa::Cluster::http('PUT', $closed->consul_url . '/v1/acl/bootstrap');
+		$code == 200 && decode_json($answer)->{SecretID} }, 0.5);
 	run_ok('curl', '-s', '-m', 5, '-X', 'PUT', '-H', "X-Consul-Token: $root", $closed->consul_url . '/v1/acl/token',
 		'--data-binary', encode_json({ SecretID => $token, Policies => [ { Name => 'global-management' } ] }));
 	wait_until('the cluster', 40, sub { serves($n) });

@@ -121,6 +121,7 @@ static void
 lease_run_clock(HaLease *lease, const HaObservation *seen)
 {
 	HaTime		gap;
+	int64_t		longest_ms = lease_ttl_ms(lease);
 
 	if (!lease->observed)
 	{
@@ -129,9 +130,12 @@ lease_run_clock(HaLease *lease, const HaObservation *seen)
 		return;
 	}
 	gap = seen->received_at - lease->seen.received_at;
+	/* being absent is no index: it may have come and gone in a short gap */
+	if (seen->status_index == 0 && lease->retry_timeout_ms < longest_ms)
+		longest_ms = lease->retry_timeout_ms;
 	if (!lease_same_index(&lease->seen, seen))
 		lease->index_since = seen->received_at;
-	else if (gap > lease_ttl_ms(lease) * HA_NS_PER_MS &&
+	else if (gap > longest_ms * HA_NS_PER_MS &&
 			 !lease_mutated(lease, HA_MUTATE_EMPTY_CLOCK))
 		lease->index_since = seen->received_at;
 	if (gap > lease->retry_timeout_ms * HA_NS_PER_MS)
@@ -140,12 +144,11 @@ lease_run_clock(HaLease *lease, const HaObservation *seen)
 
 /* A record older than one seen before: a stale read, or Consul was restored. */
 static bool
-lease_went_back(const HaLease *lease, const HaLeaseRecord *record)
+lease_went_back(const HaLease *lease, const HaObservation *seen)
 {
-	if (record->term != lease->highest_term)
-		return record->term < lease->highest_term;
-	return lease->observed && record->term == lease->seen.lease.term &&
-		record->seq < lease->seen.lease.seq;
+	/* not by seq: those of a member's two brains are not in one order */
+	return seen->lease.term < lease->highest_term ||
+		(lease->observed && seen->status_index < lease->seen.status_index);
 }
 
 /* What stays known of a lease when status no longer shows it. */
@@ -156,7 +159,7 @@ lease_note_record(HaLease *lease, const HaObservation *seen)
 	bool		known = lease->observed && lease_same_index(&lease->seen, seen);
 
 	/* the holder of what was seen before may still rely on a longer L */
-	if (!known && (!lease_went_back(lease, record) ||
+	if (!known && (!lease_went_back(lease, seen) ||
 				   record->ttl_ms > lease->last_ttl_ms))
 		lease->last_ttl_ms = record->ttl_ms;
 	lease->last_paused = record->paused;

@@ -45,6 +45,7 @@ brain_answered(HaBrain *brain, const HaConsulAnswer *answer)
 {
 	const char *text = "";
 
+	brain->answers++;
 	if (answer->result == HA_CONSUL_NO_ANSWER ||
 		answer->result == HA_CONSUL_DENIED)
 		text = answer->text != NULL ? answer->text : "no answer";
@@ -583,6 +584,12 @@ const HaStatusDoc *
 pgha_brain_status(const HaBrain *brain)
 {
 	return &brain->status;
+}
+
+uint64_t
+pgha_brain_answers(const HaBrain *brain)
+{
+	return brain->answers;
 }
 
 const char *

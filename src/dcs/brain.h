@@ -88,6 +88,7 @@ extern const HaConfigDoc *pgha_brain_config(const HaBrain *brain,
 											uint64_t *index);
 extern const HaHistoryDoc *pgha_brain_history(const HaBrain *brain);
 extern const HaStatusDoc *pgha_brain_status(const HaBrain *brain);
+extern uint64_t pgha_brain_answers(const HaBrain *brain);	/* ever got */
 extern const char *pgha_brain_session(const HaBrain *brain);
 extern const char *pgha_brain_trouble(const HaBrain *brain);	/* "" = none */
 

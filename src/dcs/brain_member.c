@@ -47,6 +47,20 @@ brain_session_lost(HaBrain *brain)
 		brain->name_lock = HA_NAME_NOT_HELD;
 }
 
+/*
+ * Every loop_wait, or every fifth of the TTL where that is longer: Consul keeps
+ * a session for at least its TTL, and losing it is not losing the lease.
+ */
+static HaTime
+member_renewal_due(const HaBrain *brain, const HaConsulAnswer *answer)
+{
+	int64_t		ms = brain->timeouts.loop_wait_ms;
+
+	if (brain->session_ttl_ms / 5 > ms)
+		ms = brain->session_ttl_ms / 5;
+	return answer->sent_at + ms * HA_NS_PER_MS;
+}
+
 static void
 member_session_created(void *arg, const HaConsulAnswer *answer)
 {
@@ -68,8 +82,7 @@ member_session_created(void *arg, const HaConsulAnswer *answer)
 		return;
 	snprintf(brain->session, sizeof(brain->session), "%s", answer->text);
 	brain->session_held = true;
-	brain->renewal.due = answer->sent_at +
-		brain->timeouts.loop_wait_ms * HA_NS_PER_MS;
+	brain->renewal.due = member_renewal_due(brain, answer);
 	brain_store_term(brain);
 }
 
@@ -78,6 +91,7 @@ member_create_session(HaBrain *brain)
 {
 	char		name[2 * HA_NAME_MAX + 2];
 
+	/* a TTL the servers refused was doubled: keep that */
 	if (brain->session_ttl_ms < brain->timeouts.ttl_ms)
 		brain->session_ttl_ms = (int) brain->timeouts.ttl_ms;
 	if (brain->session_ttl_ms < BRAIN_SESSION_TTL_MS)
@@ -103,8 +117,7 @@ member_session_renewed(void *arg, const HaConsulAnswer *answer)
 	else if (answer->result == HA_CONSUL_OK)
 	{
 		brain->session_held = true;
-		brain->renewal.due = answer->sent_at +
-			brain->timeouts.loop_wait_ms * HA_NS_PER_MS;
+		brain->renewal.due = member_renewal_due(brain, answer);
 	}
 }
 

@@ -25,6 +25,7 @@ struct HaBrain
 	char		name[HA_NAME_MAX + 1];
 	char		state_dir[1024];
 	char		trouble[HA_WHY_MAX];
+	uint64_t	answers;
 
 	HaLease		lease;
 	HaTermFile	file;

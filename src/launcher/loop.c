@@ -223,6 +223,9 @@ loop_reap(HaLauncher *launcher)
 {
 	if (pgha_postmaster_ended(&launcher->postmaster))
 		loop_postmaster_ended(launcher);
+	if (!launcher->child_ended)
+		return;
+	launcher->child_ended = false;
 	pgha_reap_orphans(&launcher->postmaster, launcher->job != NULL ?
 					  pgha_job_pid(launcher->job) : 0);
 }
@@ -254,7 +257,9 @@ loop_signals(HaLauncher *launcher, int fd)
 
 	while (read(fd, &info, sizeof(info)) == (ssize_t) sizeof(info))
 	{
-		if (info.ssi_signo == SIGHUP)
+		if (info.ssi_signo == SIGCHLD)
+			launcher->child_ended = true;
+		else if (info.ssi_signo == SIGHUP)
 			launcher->reload_requested = true;
 		else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
 		{

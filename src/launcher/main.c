@@ -4,7 +4,10 @@
  */
 #include "launcher/launcher.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +122,29 @@ main_log_problem(void *arg, const char *problem, const char *hint)
 				 hint != NULL ? hint : "");
 }
 
+/* Whose program was killed while it wrote NAME.tmp.PID. */
+static bool
+main_is_litter(const char *name)
+{
+	const char *mark = strstr(name, ".tmp.");
+	pid_t		pid = mark != NULL ? (pid_t) atoi(mark + 5) : 0;
+
+	return pid > 0 && pid != getpid() && kill(pid, 0) < 0 && errno == ESRCH;
+}
+
+static void
+main_sweep(const char *directory)
+{
+	DIR		   *dir = opendir(directory);
+	struct dirent *entry;
+
+	while (dir != NULL && (entry = readdir(dir)) != NULL)
+		if (main_is_litter(entry->d_name))
+			(void) unlinkat(dirfd(dir), entry->d_name, 0);
+	if (dir != NULL)
+		closedir(dir);
+}
+
 static int
 main_run(HaNode *node)
 {
@@ -136,6 +162,7 @@ main_run(HaNode *node)
 		return 1;
 	}
 	(void) pgha_node_check_passing(node, main_log_problem, NULL);
+	main_sweep(node->state_directory);
 	return launcher_run(&launcher);
 }
 

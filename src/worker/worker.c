@@ -284,14 +284,11 @@ static long
 worker_wait_ms(const HaWorker *worker)
 {
 	HaTime		now = pgha_now();
-	HaTime		wake = worker_wake_at(worker, now);
-	HaTime		longest = now + WORKER_IDLE_MS * HA_NS_PER_MS;
 
-	if (wake > longest)
-		wake = longest;
-	if (wake <= now)
+	if (worker->round_due <= now)
 		return 1;
-	return (long) ((wake - now + HA_NS_PER_MS - 1) / HA_NS_PER_MS);
+	return (long) ((worker->round_due - now + HA_NS_PER_MS - 1) /
+				   HA_NS_PER_MS);
 }
 
 static void
@@ -315,13 +312,31 @@ worker_log_decision(HaWorker *worker)
 			 errhidestmt(true)));
 }
 
+/*
+ * Most wake-ups are a request's progress: nothing is new then, and the rest of
+ * a round is not worth its time.
+ */
+static bool
+worker_has_news(HaWorker *worker, bool woken)
+{
+	uint64_t	answers = pgha_brain_answers(worker->brain);
+	HaTime		now = pgha_now();
+
+	if (!woken && answers == worker->answers && now < worker->round_due)
+		return false;
+	worker->answers = answers;
+	return true;
+}
+
 static void
-worker_round(HaWorker *worker)
+worker_round(HaWorker *worker, bool woken)
 {
 	HaTime		now;
 
 	pgha_http_process(pgha_consul_http(worker->consul));
 	worker_move_fence(worker);
+	if (!worker_has_news(worker, woken))
+		return;
 	now = pgha_now();
 	worker_link_process(worker, now);
 	worker_gather(worker, now);
@@ -331,15 +346,26 @@ worker_round(HaWorker *worker)
 	worker_publish(worker);
 	worker_slots(worker);
 	pgha_brain_tick(worker->brain, pgha_now());
+	now = pgha_now();
+	worker->round_due = worker_wake_at(worker, now);
+	if (worker->round_due > now + WORKER_IDLE_MS * HA_NS_PER_MS)
+		worker->round_due = now + WORKER_IDLE_MS * HA_NS_PER_MS;
 }
 
-static void
-worker_drain_epoll(const HaWorker *worker)
+/* Level-triggered: only to see whether it is more than Consul's fd. */
+static bool
+worker_launcher_speaks(const HaWorker *worker)
 {
 	struct epoll_event events[4];
+	int			n = epoll_wait(worker->epoll_fd, events, 4, 0);
+	int			i;
 
-	/* level-triggered: only to see which; the owners read their fds */
-	(void) epoll_wait(worker->epoll_fd, events, 4, 0);
+	for (i = 0; i < n; i++)
+	{
+		if (events[i].data.fd == worker->link.fd)
+			return true;
+	}
+	return false;
 }
 
 /* The error was thrown somewhere in a round: give back what it held. */
@@ -376,9 +402,13 @@ worker_loop(HaWorker *worker, MemoryContext round_context)
 	for (;;)
 	{
 		WaitEvent	events[3];
+		bool		woken = false;
+		int			n = WaitEventSetWait(set, worker_wait_ms(worker), events,
+										 3, PG_WAIT_EXTENSION);
+		int			i;
 
-		(void) WaitEventSetWait(set, worker_wait_ms(worker), events, 3,
-								PG_WAIT_EXTENSION);
+		for (i = 0; i < n; i++)
+			woken |= (events[i].events & WL_LATCH_SET) != 0;
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (ShutdownRequestPending)
@@ -389,9 +419,9 @@ worker_loop(HaWorker *worker, MemoryContext round_context)
 			ProcessConfigFile(PGC_SIGHUP);
 			worker->reloaded = true;
 		}
-		worker_drain_epoll(worker);
+		woken |= worker_launcher_speaks(worker);
 		MemoryContextReset(round_context);
-		worker_round(worker);
+		worker_round(worker, woken);
 	}
 }
 

@@ -51,6 +51,8 @@ typedef struct HaWorker
 	int			failover_priority;
 
 	/* the latest round */
+	uint64_t	answers;		/* Consul's, when it began */
+	HaTime		round_due;		/* the next, if nothing happens before */
 	HaView		view;
 	HaDecision	decision;
 	HaDecision	reported;		/* the decision last logged */

@@ -149,7 +149,7 @@ publish_to_launcher(HaWorker *worker)
 		return;
 	}
 	json_decref(worker->state_sent);
-	worker->state_sent = json_incref(state);
+	worker->state_sent = json_copy(state);
 	json_object_set_new(state, "consul_seen",
 						json_integer((json_int_t) time(NULL)));
 	worker_link_send(worker, state);

@@ -389,7 +389,7 @@ sub lost_rows
 sub dump
 {
 	my ($self) = @_;
-	diag("$_->{name}:\n" . join("\n", (split /\n/, slurp($_->{log}))[-25 .. -1]))
+	diag("$_->{name}:\n" . join("\n", grep { defined } (split /\n/, slurp($_->{log}))[-25 .. -1]))
 		for grep { -e $_->{log} } $self->members;
 }
 

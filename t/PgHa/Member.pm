@@ -117,7 +117,7 @@ sub kill_node
 {
 	my ($self) = @_;
 	my $launcher = delete $self->{launcher_pid};
-	kill 'KILL', $launcher, $self->instance_pids;
+	kill 'KILL', grep { defined } $launcher, $self->instance_pids;
 	$self->{cluster}->reap($launcher) if $launcher;
 	# a server does not start beside a zombie of the last one
 	PgHa::Cluster::wait_until("the processes of $self->{name} to go", 10, sub {

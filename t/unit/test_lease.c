@@ -269,6 +269,14 @@ test_gaps(void)
 		   "a longer one starts it anew");
 
 	begin(&lease, 0);
+	see(&lease, 1000, absent());
+	see(&lease, 1000 + RETRY, absent());
+	is_int(lease.index_since, MS(1000), "absence goes on over retry_timeout");
+	see(&lease, 1001 + 2 * RETRY, absent());
+	is_int(lease.index_since, MS(1001 + 2 * RETRY),
+		   "but not over a longer gap: it is no index");
+
+	begin(&lease, 0);
 	keep_seeing(&lease, 1000, 7000, status(10, "pg1", 7, 1));
 	keep_seeing(&lease, 10001, 13002, status(10, "pg1", 7, 1));
 	turns(&lease, 10001 + RETRY, HA_STANDING_GAP, HA_STANDING_EXPIRED,
@@ -833,11 +841,11 @@ test_restored_under_others(void)
 
 	begin(&lease, 0);
 	see(&lease, 1000, status(30, "pg3", 8, 5));
-	lower = status(12, "pg3", 8, 3);
+	lower = status(12, "pg3", 8, 2003);
 	lower.lease.ttl_ms = 2000;
 	keep_seeing(&lease, 2000, 1000 + WAIT, lower);
 	turns(&lease, 2000 + WAIT, HA_STANDING_HELD, HA_STANDING_EXPIRED,
-		  "so does one of the same term with an earlier seq");
+		  "so does an earlier one of the same term");
 }
 
 static void
