@@ -579,7 +579,10 @@ answer_read(Sim *sim, SimMember *member, SimBrain *brain,
 	pgha_lease_observe(&brain->lease, &seen);
 	brain->known = true;
 	brain->read_at = seen.received_at;
-	if (brain->lease.highest_term > member->file.highest_term)
+	if (folder->lease.term > member->heard_term)
+		member->heard_term = folder->lease.term;
+	if (brain->lease.highest_term > member->file.highest_term &&
+		!(sim->mutations & HA_MUTATE_DURABLE_TERM))
 		brain_store(sim, member, brain);
 }
 

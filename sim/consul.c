@@ -113,7 +113,12 @@ sim_consul_changed(Sim *sim)
 	SimConsul  *consul = &sim->consul;
 
 	consul->folder.index = consul->raft;
-	consul->snapshots[consul->nsnapshots++ % SIM_SNAPSHOTS] = consul->folder;
+	if (consul->nsnapshots == 0 || consul->folder.status_index !=
+		consul->snapshots[(consul->nsnapshots - 1) %
+						  SIM_SNAPSHOTS].status_index)
+		consul->nsnapshots++;
+	consul->snapshots[(consul->nsnapshots - 1) % SIM_SNAPSHOTS] =
+		consul->folder;
 	for (int i = 0; i < SIM_MESSAGES; i++)
 	{
 		SimMessage *message = &sim->messages[i];
@@ -174,10 +179,11 @@ consul_forget_leader(Sim *sim)
 }
 
 /*
- * What the documentation rules out: a snapshot of an older leadership under
- * somebody who has not heard of a later one; and any snapshot under somebody
- * who missed the last writes, but not for as long as L, for whom an index that
- * comes back looks as if it had never moved.
+ * What "stop the members first" is for.  A snapshot of an older leadership
+ * under somebody who has not heard of a later one; one with a shorter L; and any
+ * under somebody who missed the last writes, but not for as long as L, for whom
+ * an index that comes back looks as if it had never moved; a write that was sent
+ * when the index was the same is still on its way.
  */
 static bool
 consul_may_restore(const Sim *sim, const SimFolder *old)
@@ -186,16 +192,29 @@ consul_may_restore(const Sim *sim, const SimFolder *old)
 	bool		older = old->lease.term != consul->folder.lease.term ||
 		strcmp(old->lease.holder, consul->folder.lease.holder) != 0;
 
+	if (old->lease.ttl_ms < consul->folder.lease.ttl_ms)
+		return false;
+	for (int i = 0; i < SIM_MESSAGES; i++)
+	{
+		const SimMessage *message = &sim->messages[i];
+
+		if (message->used && message->request == SIM_WRITE &&
+			message->write.check_status_index == old->status_index)
+			return false;
+	}
 	for (int i = 0; i < sim->nmembers; i++)
 	{
 		const SimMember *member = &sim->members[i];
 
-		if (older && member->file.highest_term <= old->lease.term)
+		if (older && member->heard_term <= old->lease.term)
 			return false;
 		for (int kind = 0; kind < 2; kind++)
 		{
 			const HaLease *lease = &member->brains[kind].lease;
 
+			if (member->brains[kind].alive && older &&
+				lease->highest_term <= old->lease.term)
+				return false;
 			if (member->brains[kind].alive && lease->observed &&
 				lease->seen.status_index != consul->folder.status_index &&
 				sim_local(sim, member) - lease->seen.received_at <=
@@ -206,19 +225,41 @@ consul_may_restore(const Sim *sim, const SimFolder *old)
 	return true;
 }
 
+/* A snapshot to go back to: by preference what somebody saw last. */
+static const SimFolder *
+consul_choose_snapshot(Sim *sim)
+{
+	SimConsul  *consul = &sim->consul;
+	const SimMember *member =
+		&sim->members[sim_random(sim) % (uint64_t) sim->nmembers];
+	const HaLease *lease = &member->brains[sim_random(sim) % 2].lease;
+	int			n = consul->nsnapshots < SIM_SNAPSHOTS ? consul->nsnapshots :
+		SIM_SNAPSHOTS;
+
+	if (n < 2)
+		return NULL;
+	for (int back = 2; back <= n && lease->observed; back++)
+	{
+		const SimFolder *old =
+			&consul->snapshots[(consul->nsnapshots - back) % SIM_SNAPSHOTS];
+
+		if (old->status_index == lease->seen.status_index)
+			return old;
+	}
+	return &consul->snapshots[(consul->nsnapshots - 2 -
+							   (int) (sim_random(sim) % (uint64_t) (n - 1))) %
+							  SIM_SNAPSHOTS];
+}
+
 /* Restore a snapshot: indexes go back, sessions do not. */
-void
+bool
 sim_consul_restore(Sim *sim)
 {
 	SimConsul  *consul = &sim->consul;
-	int			back = 1 + (int) (sim_random(sim) % (SIM_SNAPSHOTS - 1));
-	const SimFolder *old;
+	const SimFolder *old = consul_choose_snapshot(sim);
 
-	if (consul->nsnapshots <= back)
-		return;
-	old = &consul->snapshots[(consul->nsnapshots - back) % SIM_SNAPSHOTS];
-	if (!consul_may_restore(sim, old))
-		return;
+	if (old == NULL || !consul_may_restore(sim, old))
+		return false;
 	sim_trace(sim, NULL, "Consul is restored: index %llu to %llu",
 			  (unsigned long long) consul->folder.status_index,
 			  (unsigned long long) old->status_index);
@@ -233,6 +274,7 @@ sim_consul_restore(Sim *sim)
 	}
 	consul->nsnapshots = 0;
 	sim_consul_changed(sim);
+	return true;
 }
 
 /*

@@ -118,9 +118,9 @@ fault_stop_node(Sim *sim, SimMember *member)
 		sim_instance_set(sim, member, HA_INSTANCE_STOPPING);
 }
 
-/* A launcher that comes back is asked again for what it may not have heard. */
+/* What the worker has asked of a launcher it no longer hears. */
 static void
-fault_greet(SimMember *member)
+fault_forget_requests(SimMember *member)
 {
 	member->brains[HA_BRAIN_WORKER].promoting = false;
 	member->brains[HA_BRAIN_WORKER].rejoining = false;
@@ -135,9 +135,8 @@ fault_set_launcher(Sim *sim, SimMember *member, bool present)
 		member->rejoin_requested = false;
 		member->stop_requested = false;
 		member->served_at = 0;
+		fault_forget_requests(member);
 	}
-	else
-		fault_greet(member);
 	member->instance_since = sim_local(sim, member);
 	sim_instance_sync(sim, member);
 }
@@ -148,8 +147,7 @@ fault_set_unlinked(Sim *sim, SimMember *member, bool unlinked)
 	member->unlinked = unlinked;
 	if (member->instance == HA_INSTANCE_RUNNING && unlinked)
 		member->instance_since = member->served_at = sim_local(sim, member);
-	if (!unlinked)
-		fault_greet(member);
+	fault_forget_requests(member);
 	sim_instance_sync(sim, member);
 }
 
@@ -206,6 +204,17 @@ fault_anybody_without_end(const Sim *sim)
 	return false;
 }
 
+/* The leader may be cut off from then on, and say nothing about it. */
+static void
+fault_restore(Sim *sim)
+{
+	const char *holder = sim->consul.folder.lease.holder;
+	SimMember  *leader = &sim->members[holder[0] == 'm' ? holder[1] - '0' : 0];
+
+	if (sim_consul_restore(sim) && sim_chance(sim, 500))
+		leader->cut_to_consul = leader->cut_from_consul = true;
+}
+
 /* ------------------------------------------------------------------------
  * Begin and lift
  * ------------------------------------------------------------------------
@@ -225,7 +234,7 @@ fault_consul(Sim *sim, SimFault fault, const SimMember *member)
 	else if (fault == FAULT_PAUSE)
 		fault_set_pause(sim, true);
 	else if (fault == FAULT_RESTORE && !fault_anybody_without_end(sim))
-		sim_consul_restore(sim);
+		fault_restore(sim);
 	else if (fault == FAULT_WIPE && !fault_anybody_without_end(sim))
 		sim_consul_wipe(sim);
 	else if (fault == FAULT_SLOW)
@@ -313,6 +322,12 @@ sim_fault_lift(Sim *sim, int fault, int number)
 		sim->slow = false;
 	else if (fault == FAULT_UNLINK && member->unlinked)
 		fault_set_unlinked(sim, member, false);
+	else if (fault == FAULT_RESTORE)
+	{
+		for (int i = 0; i < sim->nmembers; i++)
+			sim->members[i].cut_to_consul =
+				sim->members[i].cut_from_consul = false;
+	}
 	if (fault == FAULT_CUT_TO_CONSUL || fault == FAULT_CUT_CONSUL)
 		member->cut_to_consul = false;
 	if (fault == FAULT_CUT_FROM_CONSUL || fault == FAULT_CUT_CONSUL)

@@ -157,6 +157,17 @@ instance_started(Sim *sim, SimMember *member)
 	sim_instance_set(sim, member, HA_INSTANCE_RUNNING);
 }
 
+static bool
+instance_reaches(const Sim *sim, const SimMember *member, int source)
+{
+	const SimMember *from = &sim->members[source];
+
+	return from->up && !sim->cut[member->number][source] &&
+		!sim->cut[source][member->number] &&
+		from->instance == HA_INSTANCE_RUNNING &&
+		from->role == HA_ROLE_PRIMARY;
+}
+
 /* A rewind or clone: the leader must be there until it is done. */
 static void
 instance_copied(Sim *sim, SimMember *member)
@@ -164,10 +175,8 @@ instance_copied(Sim *sim, SimMember *member)
 	int			source = member->following;
 	SimMember  *from = source == SIM_NOBODY ? NULL : &sim->members[source];
 
-	if (from == NULL || !from->up || sim->cut[member->number][source] ||
-		sim->cut[source][member->number] ||
-		from->instance != HA_INSTANCE_RUNNING ||
-		from->role != HA_ROLE_PRIMARY || sim_chance(sim, 50))
+	if (from == NULL || !instance_reaches(sim, member, source) ||
+		sim_chance(sim, 50))
 	{
 		member->rewinds_failed++;
 		member->retry_at = sim_local(sim, member) + MS(500);
@@ -242,7 +251,10 @@ sim_instance_act(Sim *sim, SimMember *member, const HaDecision *decision)
 	else
 	{
 		member->wal_end_known = action == HA_ACTION_FIND_WAL_END;
-		member->cloning = action == HA_ACTION_CLONE;
+		/* nothing is lost before the source has answered */
+		member->cloning = member->instance == HA_INSTANCE_HALF_DONE ||
+			(action == HA_ACTION_CLONE && member->following != SIM_NOBODY &&
+			 instance_reaches(sim, member, member->following));
 		sim_instance_set(sim, member, HA_INSTANCE_BUSY);
 	}
 }

@@ -23,7 +23,7 @@
 #define SIM_MESSAGES 256
 #define SIM_EVENTS 1024
 #define SIM_SESSIONS 512
-#define SIM_SNAPSHOTS 16
+#define SIM_SNAPSHOTS 32
 #define SIM_LEADERSHIPS 128
 #define SIM_NOBODY (-1)
 #define SIM_SEQ_BLOCK 1000
@@ -133,7 +133,7 @@ typedef struct SimConsul
 	bool		down;
 	uint64_t	highest_term;	/* that status ever carried */
 
-	/* what stale reads and restores go back to; a ring */
+	/* what stale reads and restores go back to: a ring, one per status */
 	int			nsnapshots;
 	SimFolder	snapshots[SIM_SNAPSHOTS];
 } SimConsul;
@@ -210,6 +210,7 @@ typedef struct SimMember
 	bool		launcher;
 	bool		unlinked;		/* worker and launcher do not hear each other */
 	SimFile		file;
+	uint64_t	heard_term;		/* the highest, whatever the file says */
 	SimBrain	brains[2];		/* by HaBrainKind */
 
 	HaInstance	instance;
@@ -324,7 +325,7 @@ extern void sim_consul_arrive(Sim *sim, int message);
 extern void sim_consul_wait_over(Sim *sim, int message, unsigned id);
 extern void sim_consul_expire(Sim *sim);
 extern void sim_consul_end_session(Sim *sim, int session);
-extern void sim_consul_restore(Sim *sim);
+extern bool sim_consul_restore(Sim *sim);
 extern void sim_consul_wipe(Sim *sim);
 extern SimMessage *sim_message(Sim *sim, SimBrain *brain, SimMember *member,
 							   SimRequest request);

@@ -286,7 +286,7 @@ SH
 	like($text, qr/"pg_ha.consul_token_file" is accessible to group or others; hint: chmod 600/, 'and named');
 	chmod 0600, "$n->{dir}/token";
 	$n->start;
-	logged($n, 'a wrong token: says so', qr/Consul denies access \(check the token's policy\): /);
+	logged($n, 'a wrong token: says so', qr/Consul denies access: .*; hint: the token's policy must allow key_prefix "service\/main\/"/);
 	sleep 1.5;
 	is($n->log_count(qr/Consul denies access/), 1, 'once');
 	unlike(slurp($n->{log}), qr/$token/, 'the token is not shown');
@@ -294,10 +294,19 @@ SH
 	my $root = wait_until('the first token of Consul', 20, sub {
 		my ($code, $answer) = PgHa::Cluster::http('PUT', $closed->consul_url . '/v1/acl/bootstrap');
 		$code == 200 && decode_json($answer)->{SecretID} }, 0.5);
-	run_ok('curl', '-s', '-m', 5, '-X', 'PUT', '-H', "X-Consul-Token: $root", $closed->consul_url . '/v1/acl/token',
-		'--data-binary', encode_json({ SecretID => $token, Policies => [ { Name => 'global-management' } ] }));
+	my $put = sub {
+		my ($path, $document) = @_;
+		my (undef, $answer) = run_ok('curl', '-s', '-m', 5, '-X', 'PUT', '-H', "X-Consul-Token: $root",
+			$closed->consul_url . "/v1/acl/$path", '--data-binary', encode_json($document));
+		return eval { decode_json($answer) } // diag("$path: $answer"); };
+	my $policy = $put->('policy', { Name => 'pg_ha', Rules => 'key_prefix "service/" { policy = "write" }' });
+	$put->('token', { SecretID => $token, Policies => [ { Name => 'pg_ha' } ] });
+	sleep 3;
+	cmp_ok($n->log_count(qr/Consul (denies|answers)/), '<=', 1, 'a policy without sessions: no flood of words');
+	ok(!-e "$n->{data}/PG_VERSION", 'and nothing is made');
+	$put->("policy/$policy->{ID}", { Name => 'pg_ha', Rules => 'key_prefix "service/" { policy = "write" } session_prefix "" { policy = "write" }' });
 	wait_until('the cluster', 40, sub { serves($n) });
-	pass('once Consul knows the token, the cluster begins');
+	pass('once the policy is right, the cluster begins');
 	is($n->stop, 0, 'and stops');
 }
 

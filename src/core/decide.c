@@ -219,14 +219,13 @@ when_restored(const HaView *v)
 }
 
 /*
- * Told to promote and then left alone by the launcher: it may become a primary
- * behind an open fence any moment, so the lease is not released; it runs out.
+ * Not a release: the launcher, or an earlier life of the worker, may have begun
+ * a promotion that ends behind an open fence.  The lease runs out.
  */
 static bool
-when_promotion_unattended(const HaView *v)
+when_nobody_promotes(const HaView *v)
 {
-	return is_ours(v) && is_standby(v) && v->promoting &&
-		!v->launcher_present;
+	return is_ours(v) && is_standby(v) && !v->launcher_present;
 }
 
 static bool
@@ -386,13 +385,6 @@ static bool
 when_crashed_leader_stops(const HaView *v)
 {
 	return is_ours(v) && is_launcher(v) && is_down(v) && v->stop_requested;
-}
-
-static bool
-when_leader_unfit(const HaView *v)
-{
-	return is_ours(v) && is_standby(v) && !v->promoting &&
-		!v->launcher_present;
 }
 
 static bool
@@ -707,8 +699,8 @@ static const HaRule rules[] = {
 	/* 2xx: leader */
 	{201, when_restored, HA_ACTION_TAKEOVER,
 	"status was lost or went back while our lease runs", NULL},
-	{202, when_promotion_unattended, HA_ACTION_CLOSE,
-	"a promotion was begun and there is no launcher to see it through", NULL},
+	{202, when_nobody_promotes, HA_ACTION_CLOSE,
+	"the lease is ours and there is no launcher to promote", NULL},
 	{203, when_start_takes_too_long, HA_ACTION_KILL,
 	"starting has taken longer than primary_start_timeout", NULL},
 	{204, when_leader_cannot_start, HA_ACTION_RELEASE,
@@ -732,8 +724,6 @@ static const HaRule rules[] = {
 	"the lease is ours and the directory was not promoted yet", NULL},
 	{213, when_crashed_leader_stops, HA_ACTION_RELEASE,
 	"the node stops and the lease is ours", NULL},
-	{214, when_leader_unfit, HA_ACTION_RELEASE,
-	"the lease is ours and there is no launcher to promote", NULL},
 	{215, when_leader_to_promote, HA_ACTION_PROMOTE,
 	"the lease is ours and the instance is a standby", NULL},
 	{219, is_ours, HA_ACTION_WAIT,

@@ -122,8 +122,7 @@ typedef struct HaView
 	HaInstance	instance;
 	HaTime		instance_since;
 	HaRole		role;
-	bool		promoting;		/* told to promote, still in recovery; stays
-								 * when the launcher that was told goes away */
+	bool		promoting;		/* told to promote, still in recovery */
 	bool		receiver_on;	/* a walreceiver runs or may start again */
 	bool		replay_paused;	/* by too small settings */
 	bool		consistent;		/* recovery reached consistency */

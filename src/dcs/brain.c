@@ -12,6 +12,9 @@
 /* a failed read is tried again after at least so long */
 #define BRAIN_RETRY_MS 100
 
+/* what is denied is complained of again after so long */
+#define BRAIN_DENIED_MS 60000
+
 void
 brain_report(HaBrain *brain, HaReportLevel level, const char *format,...)
 {
@@ -39,6 +42,20 @@ brain_timeout_ms(const HaBrain *brain)
 	return (int) (brain->timeouts.retry_timeout_ms / 2);
 }
 
+/* A policy may allow one request and deny the next: not said each time. */
+static void
+brain_denied(HaBrain *brain, const HaConsulAnswer *answer, const char *text)
+{
+	if (brain->denied_at != 0 && answer->received_at <
+		brain->denied_at + BRAIN_DENIED_MS * HA_NS_PER_MS)
+		return;
+	brain->denied_at = answer->received_at;
+	brain_report(brain, HA_REPORT_WARNING,
+				 "Consul denies access: %s; hint: the token's policy must "
+				 "allow key_prefix \"%.100s\" and session_prefix \"\" to write",
+				 text, brain->config.prefix);
+}
+
 /* Keep in words what is wrong with Consul, and say so once. */
 void
 brain_answered(HaBrain *brain, const HaConsulAnswer *answer)
@@ -49,13 +66,14 @@ brain_answered(HaBrain *brain, const HaConsulAnswer *answer)
 	if (answer->result == HA_CONSUL_NO_ANSWER ||
 		answer->result == HA_CONSUL_DENIED)
 		text = answer->text != NULL ? answer->text : "no answer";
-	if (text[0] != '\0' && brain->trouble[0] == '\0')
-		brain_report(brain, HA_REPORT_WARNING,
-					 answer->result == HA_CONSUL_DENIED ?
-					 "Consul denies access (check the token's policy): %s" :
-					 "Consul does not answer: %s", text);
-	else if (text[0] == '\0' && brain->trouble[0] != '\0')
+	if (answer->result == HA_CONSUL_DENIED)
+		brain_denied(brain, answer, text);
+	if (answer->result == HA_CONSUL_NO_ANSWER && !brain->unanswered)
+		brain_report(brain, HA_REPORT_WARNING, "Consul does not answer: %s",
+					 text);
+	else if (answer->result != HA_CONSUL_NO_ANSWER && brain->unanswered)
 		brain_report(brain, HA_REPORT_INFO, "Consul answers again");
+	brain->unanswered = answer->result == HA_CONSUL_NO_ANSWER;
 	snprintf(brain->trouble, sizeof(brain->trouble), "%s", text);
 }
 

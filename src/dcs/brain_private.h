@@ -25,6 +25,8 @@ struct HaBrain
 	char		name[HA_NAME_MAX + 1];
 	char		state_dir[1024];
 	char		trouble[HA_WHY_MAX];
+	bool		unanswered;		/* the last request was not answered */
+	HaTime		denied_at;		/* said last; 0 = never */
 	uint64_t	answers;
 
 	HaLease		lease;

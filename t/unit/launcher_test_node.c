@@ -326,6 +326,7 @@ test_check(void)
 	ok(strstr(problem, "libpq ignores it"), "passfile's mode");
 	ok(strstr(problem, "\"pg_ha.consul_key_file\" is accessible"), "key's mode");
 	ok(strstr(problem, "none/postgresql.conf"), "missing configuration");
+	(void) pgha_node_check_passing(node, report, NULL);
 	ok(strstr(problem, "key:1:"), "bootstrap_config that is no JSON");
 	chmod(test_path("data"), 0700);
 	pgha_node_free(node);

@@ -247,7 +247,7 @@ test_retry(void)
 	view.instance = HA_INSTANCE_HALF_DONE;
 	boundary(&view, 500, 210, 607, "retry of a job that was half done");
 	view.instance = HA_INSTANCE_DOWN;
-	boundary(&view, 500, 210, 611, "retry of a standby's start");
+	boundary(&view, 500, 210, 612, "retry of a standby's start");
 }
 
 static void
@@ -335,18 +335,18 @@ test_fork(void)
 	leader->tli = 2;
 	memcpy(view.leader, leader->name, sizeof(view.leader));
 	view.lsn = 0x5000000;
-	is_int(pgha_decide(&view).rule, 611, "at the fork: start and follow");
+	is_int(pgha_decide(&view).rule, 612, "at the fork: start and follow");
 	view.lsn++;
-	is_int(pgha_decide(&view).rule, 609, "a byte past it: rewind");
+	is_int(pgha_decide(&view).rule, 610, "a byte past it: rewind");
 	view.rewinds_failed = 1;
-	is_int(pgha_decide(&view).rule, 609, "one rewind failed: again");
+	is_int(pgha_decide(&view).rule, 610, "one rewind failed: again");
 	view.rewinds_failed = 2;
-	is_int(pgha_decide(&view).rule, 610, "two failed: clone");
+	is_int(pgha_decide(&view).rule, 611, "two failed: clone");
 	view.rewinds_failed = 0;
 	view.wal_end = HA_WAL_END_UNREADABLE;
 	view.was_primary = true;
 	view.instance = HA_INSTANCE_CRASHED;
-	is_int(pgha_decide(&view).rule, 609, "crashed and past it: rewind");
+	is_int(pgha_decide(&view).rule, 609, "crashed and its WAL unreadable: clone");
 }
 
 int

@@ -125,6 +125,7 @@ static const Fact facts[] = {
 	FACT(served_at, FACT_TIME),
 	FACT(use_pg_rewind, FACT_BOOL),
 	FACT(rewinds_failed, FACT_INT),
+	FACT(starts_failed, FACT_INT),
 	FACT(retry_at, FACT_TIME),
 	FACT(stop_requested, FACT_BOOL),
 	FACT(rejoin_requested, FACT_BOOL),
