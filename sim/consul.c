@@ -166,7 +166,8 @@ sim_consul_expire(Sim *sim)
 
 	for (int i = 1; i <= consul->nsessions; i++)
 	{
-		if (consul->sessions[i].alive && consul->sessions[i].expires <= sim->now)
+		if (consul->sessions[i].alive &&
+			consul->sessions[i].expires <= sim->now)
 			sim_consul_end_session(sim, i);
 	}
 }
@@ -180,10 +181,10 @@ consul_forget_leader(Sim *sim)
 
 /*
  * What "stop the members first" is for.  A snapshot of an older leadership
- * under somebody who has not heard of a later one; one with a shorter L; and any
- * under somebody who missed the last writes, but not for as long as L, for whom
- * an index that comes back looks as if it had never moved; a write that was sent
- * when the index was the same is still on its way.
+ * under somebody who has not heard of a later one; one with a shorter L; any
+ * under somebody who missed the last writes, but not for as long as L, for
+ * whom an index that comes back looks as if it had never moved; and any while
+ * a write that was sent when the index was the same is still on its way.
  */
 static bool
 consul_may_restore(const Sim *sim, const SimFolder *old)

@@ -1,4 +1,4 @@
--- the extension's objects, their shapes and comments
+-- the extension's objects: their shapes, comments and privileges
 CREATE EXTENSION pg_ha;
 
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) AS type
@@ -21,16 +21,29 @@ FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 WHERE c.relname LIKE 'pg\_ha\_%' AND c.relkind = 'v' AND a.attnum > 0
 	AND col_description(c.oid, a.attnum) IS NULL;
 
+-- nothing is for PUBLIC
+SELECT p.proname AS open FROM pg_proc p, aclexplode(coalesce(p.proacl,
+	acldefault('f', p.proowner))) a
+WHERE p.proname LIKE 'pg\_ha\_%' AND a.grantee = 0;
+SELECT c.relname AS open FROM pg_class c, aclexplode(coalesce(c.relacl,
+	acldefault('r', c.relowner))) a
+WHERE c.relname LIKE 'pg\_ha\_%' AND a.grantee = 0;
+
 -- the rule table is well-formed
 SELECT count(*) > 30 AS many, bool_and(id BETWEEN 100 AND 699) AS numbered,
-	bool_and(action <> 'unknown') AS named, bool_and(why <> '') AS explained
+	bool_and(action NOT IN ('', 'unknown')) AS named,
+	bool_and(why <> '') AS explained
 FROM pg_ha_rules;
 SELECT id FROM (SELECT id, lag(id) OVER () AS before FROM pg_ha_rules) r
 WHERE id <= before;
-SELECT DISTINCT section FROM pg_ha_rules ORDER BY section;
+SELECT DISTINCT section FROM pg_ha_rules
+WHERE section NOT IN ('safety', 'leader', 'election', 'follow', 'operator',
+	'instance not running');
 
 -- it is relocatable
 CREATE SCHEMA elsewhere;
 ALTER EXTENSION pg_ha SET SCHEMA elsewhere;
 SELECT count(*) FROM elsewhere.pg_ha_members;
+SELECT count(*) FROM elsewhere.pg_ha_events;
 ALTER EXTENSION pg_ha SET SCHEMA public;
+DROP SCHEMA elsewhere;

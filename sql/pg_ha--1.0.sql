@@ -7,7 +7,7 @@ CREATE FUNCTION pg_ha_status() RETURNS jsonb
 LANGUAGE C VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'pg_ha_status_sql';
 COMMENT ON FUNCTION pg_ha_status() IS
-'this node and its cluster in one document: role, leader, term, fence (state, remaining_ms), consul, the rule in force and why';
+'this node and its cluster in one document: role, leader, term, fence (state: open, closed or inactive; remaining_ms of the lease; commits refused and waited; connections cut), consul, the rule in force and why; without a worker, the reason and a hint';
 REVOKE ALL ON FUNCTION pg_ha_status() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pg_ha_status() TO pg_monitor;
 
@@ -20,7 +20,7 @@ REVOKE ALL ON FUNCTION pg_ha_document(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pg_ha_document(text) TO pg_monitor;
 
 CREATE FUNCTION pg_ha_events_read() RETURNS SETOF jsonb
-LANGUAGE C VOLATILE PARALLEL RESTRICTED
+LANGUAGE C VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'pg_ha_events_sql';
 COMMENT ON FUNCTION pg_ha_events_read() IS
 'the lines of this member''s event file that are whole, oldest first; what pg_ha_events is made from';
@@ -29,7 +29,7 @@ GRANT EXECUTE ON FUNCTION pg_ha_events_read() TO pg_monitor;
 
 CREATE FUNCTION pg_ha_rules_read(OUT id int, OUT section text, OUT action text, OUT why text)
 RETURNS SETOF record
-LANGUAGE C IMMUTABLE PARALLEL SAFE
+LANGUAGE C STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'pg_ha_rules_sql';
 COMMENT ON FUNCTION pg_ha_rules_read() IS
 'the rule table of this version, in the order in which rules are tried';
@@ -90,7 +90,7 @@ CREATE VIEW pg_ha_rules AS SELECT * FROM pg_ha_rules_read();
 COMMENT ON VIEW pg_ha_rules IS
 'the numbered rules; the first whose condition holds decides';
 COMMENT ON COLUMN pg_ha_rules.id IS 'as in pg_ha_events.rule and the logs';
-COMMENT ON COLUMN pg_ha_rules.section IS 'safety, leader, election, follow, instance not running';
+COMMENT ON COLUMN pg_ha_rules.section IS 'safety, leader, election, follow, operator, instance not running';
 COMMENT ON COLUMN pg_ha_rules.action IS 'what is done';
 COMMENT ON COLUMN pg_ha_rules.why IS 'when it applies';
 

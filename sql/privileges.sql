@@ -4,10 +4,15 @@ CREATE ROLE regress_monitor IN ROLE pg_monitor;
 
 SET ROLE regress_nobody;
 SELECT pg_ha_status();
+SELECT pg_ha_document('members');
+SELECT * FROM pg_ha_events_read();
+SELECT * FROM pg_ha_rules_read();
 SELECT * FROM pg_ha_members;
 SELECT * FROM pg_ha_history;
 SELECT * FROM pg_ha_events;
 SELECT * FROM pg_ha_rules;
+SELECT name FROM pg_settings
+WHERE name IN ('pg_ha.scope', 'pg_ha.passfile', 'pg_ha.consul_token_file');
 RESET ROLE;
 
 SET ROLE regress_monitor;

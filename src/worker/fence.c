@@ -2,52 +2,66 @@
  * fence.c
  *	  What refuses commits without a lease, in every backend.
  *
- * Layer 1: before a commit or prepare, and before the utility commands that
- * change something no commit record guards (COMMIT PREPARED, CREATE DATABASE,
- * tablespaces).  A transaction without an id writes nothing and passes.
- *
- *		now < deadline, or open without end ----> pass
- *		else wait for the deadline to move, up to pg_ha.fence_wait
- *		else ERROR 25006
- *
  * The deadline is an atomic of CLOCK_BOOTTIME nanoseconds that only grows.  It
- * is read here and written by the worker.
+ * is read here and written by the worker.  Four layers stand between a lost
+ * lease and an acknowledged commit; each closes the gap the one before leaves
+ * to a process that is frozen at the wrong moment:
+ *
+ *		1	before the commit		ERROR 25006, or a wait		fence.c
+ *		2	after its record		cut the client				fence_ack.c
+ *		3	before each message		cut the client				fence_ack.c
+ *		4	a timer at the deadline	cut the client				fence_ack.c
+ *
+ * After layer 1 the row may be on disk, so an error would be a lie: the
+ * connection ends, and the client knows that it does not know.  A transaction
+ * without an id writes nothing and passes.
  */
 #include "postgres.h"
 
+#include <signal.h>
 #include <time.h>
 
+#include "compat.h"
+
 #include "access/xact.h"
-#include "access/xlog.h"
-#include "core/owned.h"
 #include "fence.h"
+#include "fence_private.h"
 #include "gucs.h"
 #include "libpq/libpq-be.h"
 #include "miscadmin.h"
-#include "nodes/parsenodes.h"
-#include "pgstat.h"
 #include "shmem.h"
 #include "storage/condition_variable.h"
+#include "storage/ipc.h"
 #include "storage/pmsignal.h"
 #include "storage/proc.h"
-#include "tcop/utility.h"
 #include "utils/timestamp.h"
-
-static ProcessUtility_hook_type fence_prev_utility = NULL;
+#include "utils/wait_event.h"
 
 /* hooks are installed: a real server, not single-user, not an upgrade */
 static bool fence_installed = false;
 
-/* this backend's commit passed an open-without-end fence and is not done */
-static bool fence_counted = false;
+/* this backend holds a permit */
+static volatile sig_atomic_t fence_permit = 0;
 
-static HaTime
+HaTime
 fence_now(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_BOOTTIME, &now);
 	return now.tv_sec * INT64CONST(1000000000) + now.tv_nsec;
+}
+
+HaTime
+fence_deadline(void)
+{
+	return (HaTime) pg_atomic_read_u64(&pgha_shmem->deadline);
+}
+
+bool
+fence_without_end(void)
+{
+	return pg_atomic_read_u32(&pgha_shmem->open_without_end) != 0;
 }
 
 bool
@@ -60,11 +74,8 @@ pgha_fence_active(void)
 bool
 pgha_fence_open(void)
 {
-	if (!pgha_fence_active())
-		return true;
-	if (pg_atomic_read_u32(&pgha_shmem->open_without_end) != 0)
-		return true;
-	return fence_now() < (HaTime) pg_atomic_read_u64(&pgha_shmem->deadline);
+	return !pgha_fence_active() || fence_without_end() ||
+		fence_now() < fence_deadline();
 }
 
 /* ------------------------------------------------------------------------
@@ -88,11 +99,14 @@ fence_refuse(const char *what)
 			 leader[0] != '\0' ?
 			 errdetail("The last known leader is \"%s\".", leader) : 0,
 			 pgha_guc_scope[0] == '\0' ?
-			 errhint("This data directory belongs to a pg_ha cluster; start it with pg_ha_launcher, or make it a plain one with pg_ha_launcher --detach.") :
+			 errhint("This data directory belongs to a pg_ha cluster: start it with pg_ha_launcher, or make it a plain one with pg_ha_launcher --detach.") :
 			 errhint("Connect to the leader (target_session_attrs=read-write), or see pg_ha_status().")));
 }
 
-/* Nobody waits for these: an error at once is right. */
+/*
+ * Nobody waits for the commit of a process without a client, and without a
+ * scope no worker will ever move the deadline.
+ */
 static bool
 fence_may_wait(void)
 {
@@ -101,46 +115,46 @@ fence_may_wait(void)
 }
 
 /*
- * The server stops its statement timer before it commits, so that this wait
- * has to look at statement_timeout itself.  ms left; -1 = no limit.
+ * What statement_timeout leaves of this statement, in ms; the timer itself is
+ * off by the time a transaction commits.  PG_INT32_MAX without a timeout.
  */
-static int64
+static int
 fence_statement_ms_left(void)
 {
-	int64		spent;
+	TimestampTz end;
 
 	if (StatementTimeout <= 0)
-		return -1;
-	spent = (GetCurrentTimestamp() - GetCurrentStatementStartTimestamp()) /
-		1000;
-	return spent < StatementTimeout ? StatementTimeout - spent : 0;
+		return PG_INT32_MAX;
+	end = TimestampTzPlusMilliseconds(GetCurrentStatementStartTimestamp(),
+									  StatementTimeout);
+	return (int) TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 }
 
+/* Until the fence opens, or for fence_wait; throws on cancel and timeout. */
 static void
 fence_wait(void)
 {
-	int64		left_ms = fence_statement_ms_left();
-	bool		by_statement = left_ms >= 0 &&
-		left_ms < pgha_guc_fence_wait_ms;
-	HaTime		until = fence_now() +
-		(by_statement ? left_ms : pgha_guc_fence_wait_ms) * HA_NS_PER_MS;
+	int			statement_ms = fence_statement_ms_left();
+	int			wait_ms = Min(pgha_guc_fence_wait_ms, statement_ms);
+	HaTime		until = fence_now() + wait_ms * HA_NS_PER_MS;
+	HaTime		now;
 
 	pg_atomic_fetch_add_u64(&pgha_shmem->waited, 1);
 	ConditionVariablePrepareToSleep(&pgha_shmem->deadline_moved);
-	while (!pgha_fence_open() && fence_now() < until)
+	while (!pgha_fence_open() && (now = fence_now()) < until)
 		(void) ConditionVariableTimedSleep(&pgha_shmem->deadline_moved,
-										   (long) ((until - fence_now()) /
+										   (long) ((until - now) /
 												   HA_NS_PER_MS) + 1,
 										   PG_WAIT_EXTENSION);
 	ConditionVariableCancelSleep();
-	if (by_statement && !pgha_fence_open())
+	if (statement_ms < pgha_guc_fence_wait_ms && !pgha_fence_open())
 		ereport(ERROR,
 				(errcode(ERRCODE_QUERY_CANCELED),
 				 errmsg("canceling statement due to statement timeout"),
 				 errdetail("The commit waited for the leader lease.")));
 }
 
-static void
+void
 fence_check(const char *what)
 {
 	if (pgha_fence_open())
@@ -151,45 +165,80 @@ fence_check(const char *what)
 		fence_refuse(what);
 }
 
-/*
- * While the fence has no end, commits under way are counted: the leader closes
- * it only when none is left.  The flag is read again after counting, or the
- * worker could look between the two.
- */
-static void
+void
 fence_check_commit(const char *what)
 {
+	if (!pgha_fence_active())
+		return;
+
 	/*
 	 * Without a postmaster no standby is fed any more: what is committed now
 	 * would be on this node alone, and the instance is about to be killed.
 	 */
-	if (pgha_fence_active() && !PostmasterIsAlive())
+	if (!PostmasterIsAlive())
 		ereport(FATAL,
 				(errcode(ERRCODE_ADMIN_SHUTDOWN),
 				 errmsg("cannot %s: the postmaster is gone", what)));
-
-	for (;;)
+	if (fence_permit && !fence_without_end())
 	{
-		fence_check(what);
-		if (!pgha_fence_active() ||
-			pg_atomic_read_u32(&pgha_shmem->open_without_end) == 0)
-			return;
-		pg_atomic_fetch_add_u32(&pgha_shmem->committing, 1);
-		fence_counted = true;
-		if (pg_atomic_read_u32(&pgha_shmem->open_without_end) != 0)
-			return;
-		pg_atomic_fetch_sub_u32(&pgha_shmem->committing, 1);
-		fence_counted = false;
+		/*
+		 * A commit of the same round trip passed under a permit and the pause
+		 * is ending.  Waiting would keep the worker from ending it.
+		 */
+		if (fence_now() >= fence_deadline())
+			fence_refuse(what);
+		fence_return_permit();
 	}
+	else
+	{
+		do
+			fence_check(what);
+		while (fence_without_end() && !fence_take_permit());
+	}
+	fence_ack_expect();
+}
+
+/* ------------------------------------------------------------------------
+ * Permits
+ * ------------------------------------------------------------------------
+ */
+
+bool
+fence_has_permit(void)
+{
+	return fence_permit != 0;
+}
+
+/*
+ * The flag is read again after counting: the worker clears it first and then
+ * looks at the count, so one of the two sees the other.
+ */
+bool
+fence_take_permit(void)
+{
+	if (fence_permit)
+		return true;
+	pg_atomic_fetch_add_u32(&pgha_shmem->committing, 1);
+	fence_permit = 1;
+	if (fence_without_end())
+		return true;
+	fence_return_permit();
+	return false;
+}
+
+void
+fence_return_permit(void)
+{
+	if (!fence_permit)
+		return;
+	fence_permit = 0;
+	pg_atomic_fetch_sub_u32(&pgha_shmem->committing, 1);
 }
 
 static void
-fence_uncount(void)
+fence_exit(int code, Datum arg)
 {
-	if (!fence_counted)
-		return;
-	fence_counted = false;
-	pg_atomic_fetch_sub_u32(&pgha_shmem->committing, 1);
+	fence_return_permit();
 }
 
 /* ------------------------------------------------------------------------
@@ -197,9 +246,26 @@ fence_uncount(void)
  * ------------------------------------------------------------------------
  */
 
+/*
+ * Registered at a backend's first transaction, which is before its first
+ * commit, so that nothing later has to.
+ */
+static void
+fence_register_exit(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+		before_shmem_exit(fence_exit, (Datum) 0);
+	registered = true;
+}
+
 static void
 fence_xact(XactEvent event, void *arg)
 {
+	if (!pgha_fence_active())
+		return;
+	fence_register_exit();
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
@@ -210,87 +276,18 @@ fence_xact(XactEvent event, void *arg)
 			fence_check_commit("prepare a transaction");
 			break;
 		case XACT_EVENT_COMMIT:
-		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
-			fence_uncount();
+			fence_ack_committed();
+			break;
+		case XACT_EVENT_ABORT:
+			fence_ack_aborted();
 			break;
 		case XACT_EVENT_PARALLEL_COMMIT:
 		case XACT_EVENT_PARALLEL_ABORT:
 		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+			/* the leader of the parallel workers decides */
 			break;
 	}
-}
-
-/* The command's name if it writes what no later commit check guards. */
-static const char *
-fence_guarded_command(Node *statement)
-{
-	if (IsA(statement, TransactionStmt))
-	{
-		TransactionStmtKind kind = ((TransactionStmt *) statement)->kind;
-
-		if (kind == TRANS_STMT_COMMIT_PREPARED)
-			return "commit a prepared transaction";
-		if (kind == TRANS_STMT_ROLLBACK_PREPARED)
-			return "roll back a prepared transaction";
-		return NULL;
-	}
-	if (IsA(statement, CreatedbStmt))
-		return "create a database";
-	if (IsA(statement, DropdbStmt))
-		return "drop a database";
-	if (IsA(statement, CreateTableSpaceStmt))
-		return "create a tablespace";
-	if (IsA(statement, DropTableSpaceStmt))
-		return "drop a tablespace";
-	if (IsA(statement, AlterDatabaseStmt))
-		return "alter a database";
-	return NULL;
-}
-
-static void
-fence_check_alter_system(Node *statement)
-{
-	VariableSetStmt *set;
-	const char *why;
-
-	if (!IsA(statement, AlterSystemStmt))
-		return;
-	set = ((AlterSystemStmt *) statement)->setstmt;
-	if (set->kind == VAR_RESET || set->kind == VAR_RESET_ALL ||
-		set->name == NULL ||
-		(pgha_owner(set->name) == HA_OWNER_USER &&
-		 !pgha_owned_critical(set->name)))
-		return;
-	why = pgha_owned_why(set->name);
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("parameter \"%s\" is set by pg_ha", set->name),
-			 why != NULL ? errdetail_internal("%s", why) : 0,
-			 errhint("Change it in the cluster's configuration, or in this node's settings file.")));
-}
-
-static void
-fence_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
-			  ProcessUtilityContext context, ParamListInfo params,
-			  QueryEnvironment *environment, DestReceiver *receiver,
-			  QueryCompletion *completion)
-{
-	if (pgha_fence_active() && !RecoveryInProgress())
-	{
-		const char *what = fence_guarded_command(planned->utilityStmt);
-
-		if (what != NULL)
-			fence_check(what);
-	}
-	if (pgha_fence_active())
-		fence_check_alter_system(planned->utilityStmt);
-	if (fence_prev_utility)
-		fence_prev_utility(planned, query, read_only_tree, context, params,
-						   environment, receiver, completion);
-	else
-		standard_ProcessUtility(planned, query, read_only_tree, context,
-								params, environment, receiver, completion);
 }
 
 void
@@ -298,8 +295,8 @@ pgha_fence_install_hooks(void)
 {
 	fence_installed = true;
 	RegisterXactCallback(fence_xact, NULL);
-	fence_prev_utility = ProcessUtility_hook;
-	ProcessUtility_hook = fence_utility;
+	fence_utility_install_hooks();
+	fence_ack_install_hooks();
 }
 
 /* ------------------------------------------------------------------------

@@ -9,6 +9,7 @@
 #include "core/settings.h"
 #include "gucs.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 
 char	   *pgha_guc_scope;
 char	   *pgha_guc_name;
@@ -64,26 +65,54 @@ static const struct
 	{"pg_ha.managed", &pgha_guc_managed},
 };
 
+/* settings the table in core may grow to */
+#define GUC_SETTINGS_MAX 64
+
 /* storage of settings that no code here reads */
 static union
 {
 	char	   *text;
 	int			number;
 	bool		flag;
-}			guc_unread[64];
+}			guc_unread[GUC_SETTINGS_MAX];
 
 static void *
 guc_variable(const char *name, int position)
 {
-	int			i;
-
-	for (i = 0; i < (int) lengthof(guc_variables); i++)
+	for (int i = 0; i < (int) lengthof(guc_variables); i++)
 	{
 		if (strcmp(guc_variables[i].name, name) == 0)
 			return guc_variables[i].variable;
 	}
-	Assert(position < (int) lengthof(guc_unread));
 	return &guc_unread[position];
+}
+
+/*
+ * PostgreSQL keeps a reference to the options, so they live as long as the
+ * process.  The value of an option is its place in the table.
+ */
+static void
+guc_define_enum(const HaSetting *setting, int *variable, GucContext context,
+				int flags)
+{
+	struct config_enum_entry *options;
+	int			fallback = 0;
+	int			n = 0;
+
+	while (setting->values[n] != NULL)
+		n++;
+	options = MemoryContextAllocZero(TopMemoryContext,
+									 sizeof(*options) * (n + 1));
+	for (int i = 0; i < n; i++)
+	{
+		options[i].name = setting->values[i];
+		options[i].val = i;
+		if (strcmp(setting->values[i], setting->fallback) == 0)
+			fallback = i;
+	}
+	DefineCustomEnumVariable(setting->name, setting->description, NULL,
+							 variable, fallback, options, context, flags,
+							 NULL, NULL, NULL);
 }
 
 static void
@@ -110,8 +139,10 @@ guc_define(const HaSetting *setting, void *variable)
 									(int) setting->min, (int) setting->max,
 									context, flags, NULL, NULL, NULL);
 			break;
-		case HA_SETTING_STRING:
 		case HA_SETTING_ENUM:
+			guc_define_enum(setting, variable, context, flags);
+			break;
+		case HA_SETTING_STRING:
 			DefineCustomStringVariable(setting->name, setting->description,
 									   NULL, variable, setting->fallback,
 									   context, flags, NULL, NULL, NULL);
@@ -124,9 +155,10 @@ pgha_gucs_define(void)
 {
 	int			nsettings;
 	const HaSetting *settings = pgha_settings(&nsettings);
-	int			i;
 
-	for (i = 0; i < nsettings; i++)
+	if (nsettings > GUC_SETTINGS_MAX)
+		elog(FATAL, "pg_ha has more settings than GUC_SETTINGS_MAX");
+	for (int i = 0; i < nsettings; i++)
 		guc_define(&settings[i], guc_variable(settings[i].name, i));
 	MarkGUCPrefixReserved("pg_ha");
 }

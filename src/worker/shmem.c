@@ -41,6 +41,7 @@ shmem_startup(void)
 		pg_atomic_init_u32(&pgha_shmem->committing, 0);
 		pg_atomic_init_u64(&pgha_shmem->refused, 0);
 		pg_atomic_init_u64(&pgha_shmem->waited, 0);
+		pg_atomic_init_u64(&pgha_shmem->cut, 0);
 		ConditionVariableInit(&pgha_shmem->deadline_moved);
 		LWLockInitialize(&pgha_shmem->lock,
 						 GetNamedLWLockTranche("pg_ha")->lock.tranche);
@@ -72,18 +73,19 @@ pgha_shmem_publish(HaDocument which, const char *text, Size len)
 char *
 pgha_shmem_read(HaDocument which)
 {
-	char	   *copy = NULL;
-	char	   *buffer = palloc(HA_SHMEM_DOCUMENT_MAX);
+	char	   *copy;
 	uint32		len;
 
 	if (pgha_shmem == NULL)
 		return NULL;
+	copy = palloc(HA_SHMEM_DOCUMENT_MAX);
 	LWLockAcquire(&pgha_shmem->lock, LW_SHARED);
 	len = pgha_shmem->document_len[which];
-	memcpy(buffer, pgha_shmem->documents[which], len);
+	memcpy(copy, pgha_shmem->documents[which], len);
 	LWLockRelease(&pgha_shmem->lock);
+	copy[len] = '\0';
 	if (len > 0)
-		copy = pnstrdup(buffer, len);
-	pfree(buffer);
-	return copy;
+		return copy;
+	pfree(copy);
+	return NULL;
 }

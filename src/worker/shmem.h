@@ -39,6 +39,7 @@ typedef struct HaShmem
 	pg_atomic_uint32 committing;	/* commits let through while so */
 	pg_atomic_uint64 refused;	/* commits refused since start */
 	pg_atomic_uint64 waited;	/* commits that waited */
+	pg_atomic_uint64 cut;		/* connections ended instead of acknowledged */
 	ConditionVariable deadline_moved;
 
 	/* the rest is under the lock */

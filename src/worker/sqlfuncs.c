@@ -8,24 +8,28 @@
  */
 #include "postgres.h"
 
-#include "common/jsonapi.h"
+#include "compat.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "core/decide.h"
+#include "entry.h"
 #include "fence.h"
+#include "fence_private.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "gucs.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "access/xlog.h"
 #include "shmem.h"
 #include "storage/fd.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/tuplestore.h"
 
-#include <time.h>
-
-/* a line of the event file is cut off here by its writer */
+/* the writer cuts a line off at half of this; a longer one is damaged */
 #define SQL_EVENT_MAX 4096
 
 PG_FUNCTION_INFO_V1(pg_ha_status_sql);
@@ -39,9 +43,11 @@ sql_configured(void)
 	return pgha_shmem != NULL && pgha_guc_scope[0] != '\0';
 }
 
+/* Everything pg_ha writes is UTF-8, whatever this database's encoding is. */
 static Datum
 sql_jsonb(const char *text)
 {
+	text = pg_any_to_server(text, (int) strlen(text), PG_UTF8);
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
 }
 
@@ -57,79 +63,89 @@ sql_jsonb_merge(Datum a, Datum b)
  * ------------------------------------------------------------------------
  */
 
-/* Why there is nothing to tell; NULL if there is. */
+/* What there is to say when no worker has anything to tell. */
 static const char *
-sql_no_status(void)
+sql_no_worker(void)
 {
-	if (pgha_shmem == NULL)
-		return "{\"configured\": false, "
-			"\"reason\": \"the library is not preloaded\", "
-			"\"hint\": \"Add pg_ha to shared_preload_libraries and restart.\"}";
-	if (pgha_guc_scope[0] == '\0')
-		return "{\"configured\": false, "
-			"\"reason\": \"pg_ha.scope is empty\", "
-			"\"hint\": \"Start the server with pg_ha_launcher.\"}";
-	return NULL;
+	switch (pgha_entry())
+	{
+		case HA_ENTRY_NOT_PRELOADED:
+			return "{\"configured\": false, "
+				"\"reason\": \"the library is not preloaded\", "
+				"\"hint\": \"Add pg_ha to shared_preload_libraries and restart.\"}";
+		case HA_ENTRY_INERT:
+			return "{\"configured\": false, "
+				"\"reason\": \"single-user mode or binary upgrade\"}";
+		case HA_ENTRY_NOT_CONFIGURED:
+			if (pgha_guc_managed)
+				return "{\"configured\": false, "
+					"\"reason\": \"this instance belongs to a cluster, but was not started by pg_ha_launcher\", "
+					"\"hint\": \"Start it with pg_ha_launcher, or make it a plain one with pg_ha_launcher --detach.\"}";
+			return "{\"configured\": false, "
+				"\"reason\": \"pg_ha.scope is empty\", "
+				"\"hint\": \"Start the server with pg_ha_launcher.\"}";
+		case HA_ENTRY_NO_SLOT:
+			return "{\"configured\": true, \"worker_pid\": 0, "
+				"\"reason\": \"no worker: max_worker_processes is used up\", "
+				"\"hint\": \"Raise max_worker_processes and restart.\"}";
+		case HA_ENTRY_WORKER:
+			break;
+	}
+	return "{\"configured\": true, \"worker_pid\": 0, "
+		"\"reason\": \"no worker: it ended, or has not started yet\", "
+		"\"hint\": \"See the server's log; it is started again every second.\"}";
 }
 
-static char *
-sql_fence_document(void)
+static pid_t
+sql_worker_pid(void)
 {
-	struct timespec now;
-	int64		remaining = 0;
-	uint64		deadline;
-	const char *state;
+	pid_t		pid;
+
+	if (!sql_configured())
+		return 0;
+	LWLockAcquire(&pgha_shmem->lock, LW_SHARED);
+	pid = pgha_shmem->worker_pid;
+	LWLockRelease(&pgha_shmem->lock);
+	return pid;
+}
+
+/* What this process knows better than the worker's last round. */
+static char *
+sql_live_document(void)
+{
+	const char *role = RecoveryInProgress() ? "standby" : "primary";
+	HaTime		remaining;
 
 	if (!pgha_fence_active())
-		return pstrdup("{\"fence\": {\"state\": \"inactive\"}}");
-	deadline = pg_atomic_read_u64(&pgha_shmem->deadline);
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	remaining = ((int64) deadline -
-				 (now.tv_sec * INT64CONST(1000000000) + now.tv_nsec)) /
-		INT64CONST(1000000);
-	state = pgha_fence_open() ? "open" : "closed";
-	return psprintf("{\"fence\": {\"state\": \"%s\", \"remaining_ms\": "
-					INT64_FORMAT ", \"open_without_end\": %s, \"refused\": "
-					UINT64_FORMAT ", \"waited\": " UINT64_FORMAT "}}",
-					state, deadline == 0 || remaining < 0 ? 0 : remaining,
-					pg_atomic_read_u32(&pgha_shmem->open_without_end) ?
-					"true" : "false",
+		return psprintf("{\"role\": \"%s\", \"fence\": {\"state\": \"inactive\"}}",
+						role);
+	remaining = fence_deadline() - fence_now();
+	return psprintf("{\"role\": \"%s\", \"fence\": {\"state\": \"%s\", "
+					"\"remaining_ms\": " INT64_FORMAT ", "
+					"\"open_without_end\": %s, "
+					"\"refused\": " UINT64_FORMAT ", "
+					"\"waited\": " UINT64_FORMAT ", "
+					"\"cut\": " UINT64_FORMAT "}}",
+					role, pgha_fence_open() ? "open" : "closed",
+					(int64) (Max(remaining, 0) / HA_NS_PER_MS),
+					fence_without_end() ? "true" : "false",
 					pg_atomic_read_u64(&pgha_shmem->refused),
-					pg_atomic_read_u64(&pgha_shmem->waited));
+					pg_atomic_read_u64(&pgha_shmem->waited),
+					pg_atomic_read_u64(&pgha_shmem->cut));
 }
 
+/* The last document stays readable while the worker is away. */
 Datum
 pg_ha_status_sql(PG_FUNCTION_ARGS)
 {
-	const char *nothing = sql_no_status();
-	char	   *document;
-	Datum		status;
-	pid_t		worker;
+	char	   *document = pgha_shmem_read(HA_DOCUMENT_STATUS);
+	Datum		status = sql_jsonb(document != NULL ? document : "{}");
+	pid_t		pid = sql_worker_pid();
+	const char *worker = pid == 0 ? sql_no_worker() :
+		psprintf("{\"configured\": true, \"worker_pid\": %d}", (int) pid);
 
-	if (nothing != NULL)
-		status = sql_jsonb(nothing);
-	else
-	{
-		LWLockAcquire(&pgha_shmem->lock, LW_SHARED);
-		worker = pgha_shmem->worker_pid;
-		LWLockRelease(&pgha_shmem->lock);
-		document = pgha_shmem_read(HA_DOCUMENT_STATUS);
-		status = sql_jsonb(document != NULL ? document :
-						   "{\"configured\": true}");
-		status = sql_jsonb_merge(status,
-								 sql_jsonb(psprintf("{\"worker_pid\": %d}",
-													(int) worker)));
-		if (worker == 0)
-			status = sql_jsonb_merge(status,
-									 sql_jsonb("{\"hint\": "
-											   "\"No worker runs: see the server's log, "
-											   "and max_worker_processes.\"}"));
-	}
-	status = sql_jsonb_merge(status,
-							 sql_jsonb(psprintf("{\"role\": \"%s\"}",
-												RecoveryInProgress() ?
-												"standby" : "primary")));
-	PG_RETURN_DATUM(sql_jsonb_merge(status, sql_jsonb(sql_fence_document())));
+	status = sql_jsonb_merge(status, sql_jsonb(worker));
+	PG_RETURN_DATUM(sql_jsonb_merge(status, sql_jsonb(sql_live_document())));
 }
 
 /* members or history: the array the worker published */
@@ -137,12 +153,14 @@ Datum
 pg_ha_document_sql(PG_FUNCTION_ARGS)
 {
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	HaDocument	which = HA_DOCUMENT_MEMBERS;
 	char	   *document = NULL;
+	HaDocument	which;
 
-	if (strcmp(name, "history") == 0)
+	if (strcmp(name, "members") == 0)
+		which = HA_DOCUMENT_MEMBERS;
+	else if (strcmp(name, "history") == 0)
 		which = HA_DOCUMENT_HISTORY;
-	else if (strcmp(name, "members") != 0)
+	else
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown document \"%s\"", name),
@@ -157,24 +175,69 @@ pg_ha_document_sql(PG_FUNCTION_ARGS)
  * ------------------------------------------------------------------------
  */
 
-/* A torn or damaged line is no event. */
+/*
+ * A torn or damaged line is no event.  What makes it unfit may be its JSON, a
+ * number's range or a character that this database's encoding lacks, so only
+ * trying tells; the subtransaction takes back what the error left behind.
+ */
 static bool
-sql_event_is_whole(char *line, int len)
+sql_event(const char *line, Datum *value)
 {
-	JsonLexContext *lex;
-	JsonSemAction sem;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool whole = true;
 
-	if (len < 2 || line[0] != '{' || line[len - 1] != '}' ||
-		!pg_verifymbstr(line, len, true))
-		return false;
-	memset(&sem, 0, sizeof(sem));
-	lex = makeJsonLexContextCstringLen(line, len, PG_UTF8, false);
-	return pg_parse_json(lex, &sem) == JSON_SUCCESS;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		*value = sql_jsonb(line);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		whole = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return whole;
+}
+
+/* The next line that looks like an object, without its end. */
+static bool
+sql_next_line(FILE *file, char *line, int size)
+{
+	while (fgets(line, size, file) != NULL)
+	{
+		int			len = (int) strlen(line);
+		bool		complete = len > 0 && line[len - 1] == '\n';
+
+		if (complete)
+			line[--len] = '\0';
+		else
+		{
+			int			c;
+
+			while ((c = getc(file)) != EOF && c != '\n')
+				 /* skip the rest of it */ ;
+		}
+		if (complete && len >= 2 && line[0] == '{' && line[len - 1] == '}')
+			return true;
+	}
+	return false;
 }
 
 static void
 sql_read_events(ReturnSetInfo *result, const char *name)
 {
+	MemoryContext context;
+	MemoryContext before;
 	char		path[MAXPGPATH];
 	char		line[SQL_EVENT_MAX];
 	FILE	   *file;
@@ -182,20 +245,29 @@ sql_read_events(ReturnSetInfo *result, const char *name)
 	snprintf(path, sizeof(path), "%s/%s", pgha_guc_state_directory, name);
 	file = AllocateFile(path, "r");
 	if (file == NULL)
-		return;
-	while (fgets(line, sizeof(line), file) != NULL)
 	{
-		int			len = (int) strcspn(line, "\n");
+		if (errno != ENOENT)
+			ereport(WARNING,
+					(errcode_for_file_access(),
+					 errmsg("could not open file \"%s\": %m", path)));
+		return;
+	}
+	context = AllocSetContextCreate(CurrentMemoryContext, "pg_ha event",
+									ALLOCSET_DEFAULT_SIZES);
+	before = MemoryContextSwitchTo(context);
+	while (sql_next_line(file, line, sizeof(line)))
+	{
 		Datum		value;
 		bool		null = false;
 
-		line[len] = '\0';
-		if (!sql_event_is_whole(line, len))
-			continue;
-		value = sql_jsonb(line);
-		tuplestore_putvalues(result->setResult, result->setDesc, &value,
-							 &null);
+		CHECK_FOR_INTERRUPTS();
+		if (sql_event(line, &value))
+			tuplestore_putvalues(result->setResult, result->setDesc, &value,
+								 &null);
+		MemoryContextReset(context);
 	}
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(context);
 	FreeFile(file);
 }
 
@@ -205,7 +277,7 @@ pg_ha_events_sql(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	if (sql_configured())
+	if (sql_configured() && pgha_guc_state_directory[0] != '\0')
 	{
 		sql_read_events(result, "events.old.jsonl");
 		sql_read_events(result, "events.jsonl");
@@ -221,21 +293,15 @@ pg_ha_events_sql(PG_FUNCTION_ARGS)
 static const char *
 sql_section(int id)
 {
-	switch (id / 100)
-	{
-		case 1:
-			return "safety";
-		case 2:
-			return "leader";
-		case 3:
-			return "no leader: election";
-		case 4:
-			return "follow";
-		case 5:
-			return "operator's requests";
-		default:
-			return "instance not running";
-	}
+	static const char *const sections[] = {
+		NULL, "safety", "leader", "election", "follow", "operator",
+		"instance not running"
+	};
+	int			section = id / 100;
+
+	if (section < 1 || section >= (int) lengthof(sections))
+		return "unknown";
+	return sections[section];
 }
 
 Datum
@@ -244,10 +310,9 @@ pg_ha_rules_sql(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	int			nrules;
 	const HaRule *rules = pgha_rules(&nrules);
-	int			i;
 
 	InitMaterializedSRF(fcinfo, 0);
-	for (i = 0; i < nrules; i++)
+	for (int i = 0; i < nrules; i++)
 	{
 		Datum		values[4];
 		bool		nulls[4] = {false, false, false, false};

@@ -2,21 +2,31 @@
  * worker_catalog.c
  *	  The optional second worker: roles, grants and the extension.
  *
- * One transaction that creates what is missing and changes nothing else.
- * Passwords come from the passfile and never reach the log: SPI statements of
- * a background worker are not logged, and debug_query_string stays unset.
+ * One transaction that creates what is missing and changes nothing else: no
+ * password of a role that exists, no attribute that is there.  It runs as the
+ * bootstrap superuser, the one role that is always there.
+ *
+ * A password never becomes part of a statement's text, because that would
+ * reach the log through an error's context, and pg_stat_statements.
  */
 #include "postgres.h"
 
+#include "compat.h"
+
+#include <sys/stat.h>
+
 #include "access/xact.h"
+#include "commands/user.h"
 #include "executor/spi.h"
 #include "gucs.h"
 #include "miscadmin.h"
-#include "pgstat.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
 #include "postmaster/bgworker.h"
 #include "shmem.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
+#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
@@ -24,14 +34,20 @@
 
 #define CATALOG_LINE_MAX 1024
 
+/* rather try again than stand in a queue with DDL */
+#define CATALOG_LOCK_TIMEOUT "5s"
+
 /* ------------------------------------------------------------------------
  * The passfile
  * ------------------------------------------------------------------------
  */
 
-/* One field of a line "host:port:db:user:password", unescaped; NULL at end. */
+/*
+ * One field of a line "host:port:db:user:password", unescaped in place; NULL
+ * at the end.  The last one has colons in it as they are.
+ */
 static char *
-catalog_passfile_field(char **cursor)
+catalog_passfile_field(char **cursor, bool last)
 {
 	char	   *from = *cursor;
 	char	   *to = *cursor;
@@ -39,7 +55,7 @@ catalog_passfile_field(char **cursor)
 
 	if (from == NULL)
 		return NULL;
-	while (*from != '\0' && *from != ':')
+	while (*from != '\0' && (last || *from != ':'))
 	{
 		if (*from == '\\' && from[1] != '\0')
 			from++;
@@ -50,34 +66,67 @@ catalog_passfile_field(char **cursor)
 	return field;
 }
 
+/* The password if the line is for this user, as libpq would match it. */
+static char *
+catalog_passfile_match(char *line, const char *user)
+{
+	char	   *cursor = line;
+	char	   *fields[5];
+
+	if (line[0] == '#')
+		return NULL;
+	for (int i = 0; i < 5; i++)
+		fields[i] = catalog_passfile_field(&cursor, i == 4);
+	if (fields[4] == NULL || fields[4][0] == '\0' ||
+		(strcmp(fields[3], user) != 0 && strcmp(fields[3], "*") != 0))
+		return NULL;
+	return fields[4];
+}
+
+/* Open, and as private as libpq wants it; NULL = there is none. */
+static FILE *
+catalog_open_passfile(void)
+{
+	char		path[MAXPGPATH] = "";
+	struct stat st;
+	FILE	   *file;
+
+	if (pgha_guc_passfile[0] != '\0')
+		strlcpy(path, pgha_guc_passfile, sizeof(path));
+	else if (get_home_path(path))
+		strlcat(path, "/.pgpass", sizeof(path));
+	file = path[0] != '\0' ? AllocateFile(path, "r") : NULL;
+	if (file == NULL)
+		return NULL;
+	if (fstat(fileno(file), &st) == 0 && S_ISREG(st.st_mode) &&
+		(st.st_mode & (S_IRWXG | S_IRWXO)) == 0)
+		return file;
+	ereport(WARNING,
+			(errmsg("pg_ha: password file \"%s\" is ignored", path),
+			 errhint("It must be a plain file that only its owner can read (mode 0600).")));
+	FreeFile(file);
+	return NULL;
+}
+
 /* The password of the first line for this user; NULL = none. */
 static char *
 catalog_password(const char *user)
 {
 	char		line[CATALOG_LINE_MAX];
 	char	   *password = NULL;
-	FILE	   *file;
+	FILE	   *file = catalog_open_passfile();
 
-	if (pgha_guc_passfile[0] == '\0')
-		return NULL;
-	file = AllocateFile(pgha_guc_passfile, "r");
 	if (file == NULL)
 		return NULL;
 	while (password == NULL && fgets(line, sizeof(line), file) != NULL)
 	{
-		char	   *cursor = line;
-		char	   *fields[5];
-		int			i;
-
 		line[strcspn(line, "\r\n")] = '\0';
-		for (i = 0; i < 5; i++)
-			fields[i] = catalog_passfile_field(&cursor);
-		if (line[0] != '#' && fields[4] != NULL &&
-			strcmp(fields[3], user) == 0)
-			password = pstrdup(fields[4]);
+		password = catalog_passfile_match(line, user);
 	}
-	FreeFile(file);
+	if (password != NULL)
+		password = pstrdup(password);
 	explicit_bzero(line, sizeof(line));
+	FreeFile(file);
 	return password;
 }
 
@@ -107,42 +156,62 @@ catalog_is_true(const char *sql)
 }
 
 static bool
-catalog_role_exists(const char *role)
+catalog_role_has(const char *role, const char *condition)
 {
-	return catalog_is_true(psprintf("SELECT count(*) > 0 FROM pg_catalog.pg_roles WHERE rolname = %s",
-									quote_literal_cstr(role)));
+	return catalog_is_true(psprintf("SELECT count(*) > 0 FROM pg_catalog.pg_roles WHERE rolname = %s AND (%s)",
+									quote_literal_cstr(role), condition));
+}
+
+static List *
+catalog_add_flag(List *options, const char *name)
+{
+	return lappend(options, makeDefElem(pstrdup(name),
+										(Node *) makeBoolean(true), -1));
 }
 
 static void
-catalog_make_role(const char *role, const char *attributes)
+catalog_create_role(const char *role, bool replication)
 {
-	char	   *password;
+	CreateRoleStmt *statement = makeNode(CreateRoleStmt);
+	char	   *password = catalog_password(role);
 
-	if (catalog_role_exists(role))
+	statement->stmt_type = ROLESTMT_ROLE;
+	statement->role = pstrdup(role);
+	statement->options = catalog_add_flag(NIL, "canlogin");
+	if (replication)
+		statement->options = catalog_add_flag(statement->options,
+											  "isreplication");
+	if (password != NULL)
+		statement->options = lappend(statement->options,
+									 makeDefElem("password",
+												 (Node *) makeString(password),
+												 -1));
+	CreateRole(NULL, statement);
+	CommandCounterIncrement();
+	if (password != NULL)
 	{
-		if (strcmp(attributes, "REPLICATION") == 0 &&
-			!catalog_is_true(psprintf("SELECT rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = %s",
-									  quote_literal_cstr(role))))
-			catalog_run(psprintf("ALTER ROLE %s REPLICATION",
-								 quote_identifier(role)));
-		return;
-	}
-	password = catalog_password(role);
-	if (password == NULL)
-	{
-		ereport(LOG,
-				(errmsg("pg_ha: role \"%s\" is created without a password",
-						role),
-				 errhint("Add a line for it to pg_ha.passfile (\"%s\") and set the same with ALTER ROLE.",
-						 pgha_guc_passfile)));
-		catalog_run(psprintf("CREATE ROLE %s LOGIN %s", quote_identifier(role),
-							 attributes));
+		explicit_bzero(password, strlen(password));
+		ereport(LOG, (errmsg("pg_ha: created role \"%s\"", role)));
 	}
 	else
-		catalog_run(psprintf("CREATE ROLE %s LOGIN %s PASSWORD %s",
-							 quote_identifier(role), attributes,
-							 quote_literal_cstr(password)));
-	ereport(LOG, (errmsg("pg_ha: created role \"%s\"", role)));
+		ereport(WARNING,
+				(errmsg("pg_ha: created role \"%s\" without a password", role),
+				 errhint("Set one with ALTER ROLE, and add a line for the role to the password file (pg_ha.passfile) of every member.")));
+}
+
+static void
+catalog_make_role(const char *role, bool replication)
+{
+	if (!catalog_role_has(role, "true"))
+	{
+		catalog_create_role(role, replication);
+		return;
+	}
+	if (!catalog_role_has(role, "rolcanlogin"))
+		catalog_run(psprintf("ALTER ROLE %s LOGIN", quote_identifier(role)));
+	if (replication && !catalog_role_has(role, "rolreplication OR rolsuper"))
+		catalog_run(psprintf("ALTER ROLE %s REPLICATION",
+							 quote_identifier(role)));
 }
 
 /* What pg_rewind needs of its source, without being superuser. */
@@ -155,31 +224,44 @@ catalog_grant_rewind(const char *role)
 		"pg_read_binary_file(text)",
 		"pg_read_binary_file(text, bigint, bigint, boolean)",
 	};
-	int			i;
 
-	for (i = 0; i < (int) lengthof(functions); i++)
+	for (int i = 0; i < (int) lengthof(functions); i++)
 	{
-		if (!catalog_is_true(psprintf("SELECT has_function_privilege(%s, 'pg_catalog.%s', 'execute')",
+		if (!catalog_is_true(psprintf("SELECT pg_catalog.has_function_privilege(%s, 'pg_catalog.%s', 'execute')",
 									  quote_literal_cstr(role), functions[i])))
 			catalog_run(psprintf("GRANT EXECUTE ON FUNCTION pg_catalog.%s TO %s",
 								 functions[i], quote_identifier(role)));
 	}
-#if PG_VERSION_NUM >= 150000
-	if (!catalog_is_true(psprintf("SELECT pg_has_role(%s, 'pg_checkpoint', 'member')",
+	/* a leader that was promoted a moment ago must checkpoint first */
+	if (!catalog_is_true(psprintf("SELECT pg_catalog.pg_has_role(%s, 'pg_checkpoint', 'member')",
 								  quote_literal_cstr(role))))
 		catalog_run(psprintf("GRANT pg_checkpoint TO %s",
 							 quote_identifier(role)));
-#endif
+}
+
+/* In public, where everybody finds it, unless that was dropped. */
+static void
+catalog_create_extension(void)
+{
+	const char *schema = "public";
+
+	if (catalog_is_true("SELECT count(*) > 0 FROM pg_catalog.pg_extension WHERE extname = 'pg_ha'"))
+		return;
+	if (!catalog_is_true("SELECT count(*) > 0 FROM pg_catalog.pg_namespace WHERE nspname = 'public'"))
+	{
+		schema = "pgha";
+		catalog_run("CREATE SCHEMA IF NOT EXISTS pgha");
+	}
+	catalog_run(psprintf("CREATE EXTENSION pg_ha SCHEMA %s", schema));
 }
 
 static void
 catalog_create_missing(void)
 {
-	catalog_make_role(pgha_guc_replication_user, "REPLICATION");
-	catalog_make_role(pgha_guc_rewind_user, "");
+	catalog_make_role(pgha_guc_replication_user, true);
+	catalog_make_role(pgha_guc_rewind_user, false);
 	catalog_grant_rewind(pgha_guc_rewind_user);
-	if (!catalog_is_true("SELECT count(*) > 0 FROM pg_catalog.pg_extension WHERE extname = 'pg_ha'"))
-		catalog_run("CREATE EXTENSION pg_ha");
+	catalog_create_extension();
 }
 
 /* ------------------------------------------------------------------------
@@ -203,19 +285,26 @@ catalog_ended(int code, Datum arg)
 	catalog_set_running(false, false);
 }
 
+/*
+ * An error ends the process, and before_shmem_exit says so; the worker tries
+ * again later.
+ */
 void
 pgha_catalog_main(Datum arg)
 {
 	before_shmem_exit(catalog_ended, (Datum) 0);
+	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	/* the bootstrap superuser: the one role that is always there */
 	BackgroundWorkerInitializeConnection("postgres", NULL, 0);
-	SetConfigOption("log_statement", "none", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("log_min_duration_statement", "-1", PGC_SUSET,
-					PGC_S_OVERRIDE);
-	SetConfigOption("log_min_error_statement", "panic", PGC_SUSET,
-					PGC_S_OVERRIDE);
+	/*
+	 * It waits for nobody, neither standbys nor locks, and finds nothing that
+	 * others left for a superuser to trip over.
+	 */
 	SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", CATALOG_LOCK_TIMEOUT, PGC_SUSET,
+					PGC_S_OVERRIDE);
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET,
+					PGC_S_OVERRIDE);
 	StartTransactionCommand();
 	SPI_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());

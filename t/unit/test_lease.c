@@ -13,7 +13,7 @@
 #define RETRY 3000
 #define WAIT (TTL + 150)		/* L + margin */
 
-/* A process of member pg1 or pg2 whose file says term; its seqs start at 100. */
+/* A process of member pg2 whose file says term; its seqs start at 100. */
 static void
 begin(HaLease *lease, uint64_t term)
 {
