@@ -223,7 +223,7 @@ SH
 	wait_until('the server to answer', 30, sub { defined $m->try_query('SELECT 1') });
 	my $status = $m->status;
 	is($status->{worker_pid}, 0, 'no worker runs');
-	like($status->{hint}, qr/max_worker_processes/, 'pg_ha_status() says so');
+	like($status->{reason} . $status->{hint}, qr/no worker.*server's log/, 'pg_ha_status() says so');
 	is($status->{fence}{state}, 'closed', 'and nothing can be written');
 	logged($m, 'the launcher says so', qr/its pg_ha worker has not connected; hint: .*max_worker_processes/, 30);
 	is($m->stop, 0, 'and stops it');

@@ -37,9 +37,15 @@ pgha_lease_init(HaLease *lease, const char *self, uint64_t file_term,
 	lease->my_term = file_term;
 	lease->highest_term = highest_term > file_term ? highest_term : file_term;
 	lease->highest_seen = lease->highest_term;
-	lease->first_seq = lease->next_seq = first_seq;
+	pgha_lease_start_seq(lease, first_seq);
 	lease->own_ttl_ms = 10000;
 	lease->retry_timeout_ms = 3000;
+}
+
+void
+pgha_lease_start_seq(HaLease *lease, uint64_t first_seq)
+{
+	lease->first_seq = lease->next_seq = first_seq;
 }
 
 void

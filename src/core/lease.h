@@ -118,7 +118,7 @@ typedef struct HaLease
 	uint64_t	my_term;		/* 0 = none, or from before a reboot */
 	uint64_t	highest_term;	/* the highest seen or written, ever */
 	uint64_t	highest_seen;	/* the highest that status carried */
-	uint64_t	first_seq;		/* of this life */
+	uint64_t	first_seq;		/* of this life's current block */
 	uint64_t	next_seq;		/* from a reserved block, never sent twice */
 
 	/* the latest read, and since when it says the same */
@@ -159,6 +159,9 @@ extern void pgha_lease_init(HaLease *lease, const char *self,
 							uint64_t file_term, uint64_t highest_term,
 							uint64_t first_seq);
 
+/* Another block of numbers, not adjoining the one before. */
+extern void pgha_lease_start_seq(HaLease *lease, uint64_t first_seq);
+
 /* Timeouts of the cluster configuration, whenever they change. */
 extern void pgha_lease_set_timeouts(HaLease *lease, int64_t ttl_ms,
 									int64_t retry_timeout_ms);
@@ -196,8 +199,8 @@ extern HaTime pgha_lease_stood_until(const HaLease *lease);
  * flight, unresolved, not ours, nothing observed).
  *
  * A takeover's term must be durable (fsync) before the write is sent: call
- * pgha_lease_takeover_term, store it, tell pgha_lease_term_stored, then
- * prepare.
+ * pgha_lease_takeover_term (our own again, or one above all known), store it or
+ * a higher one, tell pgha_lease_term_stored, then prepare.
  */
 extern bool pgha_lease_prepare_heartbeat(HaLease *lease, HaTime now,
 										 const char *self, const char *session,

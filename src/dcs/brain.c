@@ -82,22 +82,38 @@ brain_answered(HaBrain *brain, const HaConsulAnswer *answer)
  * ------------------------------------------------------------------------
  */
 
+/*
+ * Store what this brain knows; see HaTermWish.  False leaves the brain as it
+ * was.
+ */
 bool
-brain_store_term(HaBrain *brain)
+brain_store_term(HaBrain *brain, HaTermWish wish)
 {
+	HaTermFile	file = brain->file;
+	uint64_t	block_end = brain->seq_reserved;
 	char		why[HA_WHY_MAX];
 
-	brain->file.present = true;
-	brain->file.same_boot = true;
-	brain->file.term = brain->lease.my_term;
-	brain->file.highest_term = brain->lease.highest_term;
-	brain->file.seq_reserved = brain->seq_reserved;
-	memcpy(brain->file.session, brain->session, sizeof(brain->file.session));
-	if (pgha_state_write_term(brain->state_dir, &brain->file, why))
-		return true;
-	brain_report(brain, HA_REPORT_WARNING,
-				 "could not store the term: %s", why);
-	return false;
+	file.term = brain->lease.my_term;
+	file.highest_term = brain->lease.highest_term;
+	memcpy(file.session, brain->session, sizeof(file.session));
+	if (!pgha_state_merge_term(brain->state_dir, &file, wish, why))
+	{
+		brain_report(brain, HA_REPORT_WARNING,
+					 "could not store the term: %s", why);
+		return false;
+	}
+	brain->file = file;
+	if (wish & HA_TERM_RESERVE)
+	{
+		brain->seq_reserved = file.seq_reserved;
+		/* the other brain has the numbers in between */
+		if (file.seq_reserved != block_end + HA_SEQ_BLOCK)
+			pgha_lease_start_seq(&brain->lease,
+								 file.seq_reserved - HA_SEQ_BLOCK + 1);
+	}
+	if (wish & HA_TERM_CLAIM)
+		pgha_lease_term_stored(&brain->lease, file.term);
+	return true;
 }
 
 /*
@@ -108,19 +124,19 @@ static bool
 brain_begin(HaBrain *brain, char *why)
 {
 	HaTermFile *file = &brain->file;
-	uint64_t	first_seq;
 
 	if (!pgha_state_read_term(brain->state_dir, file, why))
 		return false;
-	first_seq = file->seq_reserved + 1;
-	brain->seq_reserved = file->seq_reserved + HA_SEQ_BLOCK;
-	file->seq_reserved = brain->seq_reserved;
 	memcpy(brain->session, file->session, sizeof(brain->session));
 	if (!file->same_boot)
 		file->term = 0;
-	pgha_lease_init(&brain->lease, brain->name, file->term, file->highest_term, first_seq);
-	file->present = true;
-	return pgha_state_write_term(brain->state_dir, file, why);
+	if (!pgha_state_merge_term(brain->state_dir, file, HA_TERM_RESERVE, why))
+		return false;
+	brain->seq_reserved = file->seq_reserved;
+	pgha_lease_init(&brain->lease, brain->name, file->term,
+					file->highest_term,
+					file->seq_reserved - HA_SEQ_BLOCK + 1);
+	return true;
 }
 
 HaBrain *
@@ -369,7 +385,7 @@ brain_read(HaBrain *brain, const HaConsulAnswer *answer, bool consistent)
 
 	/* a restored Consul must not make this node forget what it has seen */
 	if (brain->lease.highest_term > brain->file.highest_term)
-		brain_store_term(brain);
+		brain_store_term(brain, HA_TERM_STORE);
 }
 
 static bool

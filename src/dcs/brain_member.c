@@ -83,7 +83,7 @@ member_session_created(void *arg, const HaConsulAnswer *answer)
 	snprintf(brain->session, sizeof(brain->session), "%s", answer->text);
 	brain->session_held = true;
 	brain->renewal.due = member_renewal_due(brain, answer);
-	brain_store_term(brain);
+	brain_store_term(brain, HA_TERM_STORE);
 }
 
 static void

@@ -79,7 +79,7 @@ extern void brain_report(HaBrain *brain, HaReportLevel level,
 						 const char *format,...)
 			__attribute__((format(printf, 3, 4)));
 extern void brain_key(const HaBrain *brain, const char *name, char *key);
-extern bool brain_store_term(HaBrain *brain);
+extern bool brain_store_term(HaBrain *brain, HaTermWish wish);
 extern int	brain_timeout_ms(const HaBrain *brain);
 extern void brain_answered(HaBrain *brain, const HaConsulAnswer *answer);
 

@@ -201,10 +201,8 @@ brain_send(HaBrain *brain, BrainTxn *txn, const HaLeaseWrite *lease_write,
 static bool
 brain_reserve_seq(HaBrain *brain)
 {
-	if (brain->lease.next_seq < brain->seq_reserved)
-		return true;
-	brain->seq_reserved += HA_SEQ_BLOCK;
-	return brain_store_term(brain);
+	return brain->lease.next_seq < brain->seq_reserved ||
+		brain_store_term(brain, HA_TERM_RESERVE);
 }
 
 bool
@@ -230,15 +228,11 @@ pgha_brain_heartbeat(HaBrain *brain, const HaLeaderWrite *write)
 static bool
 brain_claim_term(HaBrain *brain)
 {
-	uint64_t	old_term = brain->lease.my_term;
+	bool		repeats = pgha_lease_takeover_term(&brain->lease) ==
+		brain->lease.my_term;
 
 	brain->file.index = brain->lease.seen.status_index;
-	pgha_lease_term_stored(&brain->lease,
-						   pgha_lease_takeover_term(&brain->lease));
-	if (brain_store_term(brain))
-		return true;
-	brain->lease.my_term = old_term;
-	return false;
+	return brain_store_term(brain, repeats ? HA_TERM_STORE : HA_TERM_CLAIM);
 }
 
 static bool

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -331,6 +332,52 @@ pgha_state_write_term(const char *dir, const HaTermFile *file, char *why)
 									"session", file->session,
 									"boot", boot, "seq_reserved",
 									(json_int_t) file->seq_reserved), why);
+}
+
+static uint64_t
+greater(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static void
+merge_term(HaTermFile *file, const HaTermFile *disk, HaTermWish wish)
+{
+	if (disk->same_boot)
+		file->term = greater(file->term, disk->term);
+	file->highest_term = greater(file->highest_term, disk->highest_term);
+	file->highest_term = greater(file->highest_term, disk->term);
+	file->highest_term = greater(file->highest_term, file->term);
+	file->seq_reserved = greater(file->seq_reserved, disk->seq_reserved);
+	if (wish & HA_TERM_CLAIM)
+		file->term = ++file->highest_term;
+	if (wish & HA_TERM_RESERVE)
+		file->seq_reserved += HA_SEQ_BLOCK;
+	file->present = true;
+	file->same_boot = true;
+}
+
+bool
+pgha_state_merge_term(const char *dir, HaTermFile *file, HaTermWish wish,
+					  char *why)
+{
+	HaTermFile	disk;
+	HaTermFile	merged = *file;
+	int			lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool		ok;
+
+	if (lock < 0 || flock(lock, LOCK_EX) < 0)
+		ok = why_file(why, "lock", dir);
+	else if ((ok = pgha_state_read_term(dir, &disk, why)))
+	{
+		merge_term(&merged, &disk, wish);
+		ok = pgha_state_write_term(dir, &merged, why);
+	}
+	if (lock >= 0)
+		close(lock);
+	if (ok)
+		*file = merged;
+	return ok;
 }
 
 /*

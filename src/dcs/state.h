@@ -46,10 +46,26 @@ typedef struct HaNodeFile
 	uint64_t	sysid;
 } HaNodeFile;
 
+/* What a brain wants beside storing what it knows; may be or-ed. */
+typedef enum HaTermWish
+{
+	HA_TERM_STORE = 0,
+	HA_TERM_CLAIM = 1 << 0,		/* a term that was never known to the node */
+	HA_TERM_RESERVE = 1 << 1,	/* HA_SEQ_BLOCK more sequence numbers */
+} HaTermWish;
+
 /* All return false with why set (HA_WHY_MAX). */
 extern bool pgha_state_read_term(const char *dir, HaTermFile *file, char *why);
 extern bool pgha_state_write_term(const char *dir, const HaTermFile *file,
 								  char *why);
+
+/*
+ * Bring what one brain knows into lease.json.  The node's other brain may be
+ * writing too: terms and sequence numbers never go back.  On success *file is
+ * what is on disk; a block reserved ends at its seq_reserved.
+ */
+extern bool pgha_state_merge_term(const char *dir, HaTermFile *file,
+								  HaTermWish wish, char *why);
 extern bool pgha_state_read_node(const char *dir, HaNodeFile *file, char *why);
 extern bool pgha_state_write_node(const char *dir, const HaNodeFile *file,
 								  char *why);

@@ -146,6 +146,44 @@ test_term(void)
 	   "term: what can't be written leaves the old file");
 }
 
+/* Two brains of one node write at once: nothing goes back, nothing is twice. */
+static void
+test_term_merge(void)
+{
+	HaTermFile	old = {.term = 3, .highest_term = 3, .session = "old"};
+	HaTermFile	out;
+	int			status;
+	int			bad = 0;
+
+	remove_all();
+	ok(pgha_state_merge_term(dir, &old, HA_TERM_CLAIM | HA_TERM_RESERVE, why) &&
+	   old.term == 4 && old.highest_term == 4 &&
+	   old.seq_reserved == HA_SEQ_BLOCK, "merge: a claim is above all known");
+	old.term = old.highest_term = old.seq_reserved = 1;
+	strcpy(old.session, "new");
+	ok(pgha_state_merge_term(dir, &old, HA_TERM_STORE, why) &&
+	   pgha_state_read_term(dir, &out, why) && out.term == 4 &&
+	   out.highest_term == 4 && out.seq_reserved == HA_SEQ_BLOCK &&
+	   strcmp(out.session, "new") == 0,
+	   "merge: a brain that knows less takes nothing back");
+
+	for (int child = 0; child < 2; child++)
+	{
+		if (fork() != 0)
+			continue;
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (int i = 0; i < 50; i++)
+			bad += !pgha_state_merge_term(dir, &old,
+										  HA_TERM_CLAIM | HA_TERM_RESERVE, why);
+		_exit(bad != 0);
+	}
+	while (wait(&status) > 0)
+		bad += status != 0;
+	ok(bad == 0 && pgha_state_read_term(dir, &out, why) && out.term == 104 &&
+	   out.seq_reserved == 101 * (uint64_t) HA_SEQ_BLOCK,
+	   "merge: each claim of two brains gets a term and a block of its own");
+}
+
 static void
 test_node(void)
 {
@@ -499,6 +537,7 @@ main(void)
 	if (mkdtemp(dir) == NULL)
 		return 1;
 	test_term();
+	test_term_merge();
 	test_node();
 	test_damage();
 	test_replace();
