@@ -391,6 +391,8 @@ brain_act(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view,
 		case HA_ACTION_WAIT:
 		case HA_ACTION_REFUSE:
 		case HA_ACTION_CLOSE:
+		case HA_ACTION_END_PAUSE:
+		case HA_ACTION_END_PERMITS:
 		case HA_ACTION_INITDB:
 		case HA_ACTION_INITIALIZE:
 			break;

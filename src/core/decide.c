@@ -201,6 +201,20 @@ when_maybe_taken_over(const HaView *v)
 }
 
 static bool
+when_pause_ends(const HaView *v)
+{
+	return is_running(v) && v->fence_without_end && !v->paused;
+}
+
+/* a client that does not read, or is gone unnoticed */
+static bool
+when_permits_overdue(const HaView *v)
+{
+	return is_running(v) && !v->fence_without_end && v->permits > 0 &&
+		v->now >= decide_after(v->permits_since, v->timeouts.retry_timeout_ms);
+}
+
+static bool
 when_canary_late(const HaView *v)
 {
 	return is_ours(v) && is_running(v) && v->canary_late;
@@ -272,6 +286,13 @@ when_heartbeat_due(const HaView *v)
 		v->instance != HA_INSTANCE_UNKNOWN &&
 		v->instance != HA_INSTANCE_EMPTY &&
 		v->instance != HA_INSTANCE_HALF_DONE;
+}
+
+/* The lease stays paused while a commit that needs no deadline is under way. */
+static void
+fill_pause(const HaView *v, HaDecision *d)
+{
+	d->paused = v->paused || v->permits > 0;
 }
 
 static bool
@@ -695,6 +716,10 @@ static const HaRule rules[] = {
 	"another member seems to have taken over", NULL},
 	{115, when_canary_late, HA_ACTION_CLOSE,
 	"the instance does not prove that it is alive", NULL},
+	{116, when_pause_ends, HA_ACTION_END_PAUSE,
+	"the pause is over: new commits need a running lease", NULL},
+	{117, when_permits_overdue, HA_ACTION_END_PERMITS,
+	"commits of the pause are not acknowledged in time", NULL},
 
 	/* 2xx: leader */
 	{201, when_restored, HA_ACTION_TAKEOVER,
@@ -710,7 +735,7 @@ static const HaRule rules[] = {
 	{206, when_successor_complete, HA_ACTION_RELEASE,
 	"the leader crashed and a standby has all of its WAL", fill_successor},
 	{207, when_heartbeat_due, HA_ACTION_HEARTBEAT,
-	"the lease is ours and a heartbeat is due", NULL},
+	"the lease is ours and a heartbeat is due", fill_pause},
 	{208, when_wal_end_unknown, HA_ACTION_FIND_WAL_END,
 	"the leader crashed and the end of its WAL is not known", NULL},
 	{209, when_successor_awaited, HA_ACTION_WAIT,
@@ -846,6 +871,8 @@ pgha_action_name(HaAction action)
 		[HA_ACTION_REFUSE] = "refuse",
 		[HA_ACTION_CLOSE] = "close",
 		[HA_ACTION_CONFIRM] = "confirm",
+		[HA_ACTION_END_PAUSE] = "end pause",
+		[HA_ACTION_END_PERMITS] = "end permits",
 		[HA_ACTION_HEARTBEAT] = "heartbeat",
 		[HA_ACTION_TAKEOVER] = "takeover",
 		[HA_ACTION_RELEASE] = "release",

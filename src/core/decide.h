@@ -18,6 +18,8 @@ typedef enum HaAction
 	HA_ACTION_REFUSE,			/* stay down and say why; an operator must act */
 	HA_ACTION_CLOSE,			/* shut the fence and send no heartbeat */
 	HA_ACTION_CONFIRM,			/* read consistently before anything else */
+	HA_ACTION_END_PAUSE,		/* the fence goes by the deadline again */
+	HA_ACTION_END_PERMITS,		/* end sessions that commit without one */
 	HA_ACTION_HEARTBEAT,		/* renew, take a lost key again */
 	HA_ACTION_TAKEOVER,
 	HA_ACTION_RELEASE,			/* to target, or to anybody */
@@ -44,6 +46,7 @@ typedef struct HaDecision
 	HaAction	action;
 	char		target[HA_NAME_MAX + 1];	/* a member; "" = none */
 	HaTime		deadline;		/* decide again at the latest then */
+	bool		paused;			/* heartbeat: what it says of a pause */
 } HaDecision;
 
 typedef struct HaRule

@@ -145,6 +145,9 @@ typedef struct HaView
 	HaTime		retry_at;		/* of the job that failed last; 0 = at once */
 	bool		stop_requested; /* an operator stops this node */
 	bool		rejoin_requested;	/* the worker stopped it to be rejoined */
+	bool		fence_without_end;	/* worker: open for a pause, no deadline */
+	int			permits;		/* commits let through so, not acknowledged yet */
+	HaTime		permits_since;	/* when that fence was shut, or they were told to end */
 	HaBallot	ballot;			/* own, as published */
 	HaTime		election_since; /* since when the lease is free; 0 = isn't */
 } HaView;

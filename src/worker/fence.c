@@ -59,7 +59,7 @@ fence_deadline(void)
 }
 
 bool
-fence_without_end(void)
+pgha_fence_without_end(void)
 {
 	return pg_atomic_read_u32(&pgha_shmem->open_without_end) != 0;
 }
@@ -74,7 +74,7 @@ pgha_fence_active(void)
 bool
 pgha_fence_open(void)
 {
-	return !pgha_fence_active() || fence_without_end() ||
+	return !pgha_fence_active() || pgha_fence_without_end() ||
 		fence_now() < fence_deadline();
 }
 
@@ -179,7 +179,7 @@ fence_check_commit(const char *what)
 		ereport(FATAL,
 				(errcode(ERRCODE_ADMIN_SHUTDOWN),
 				 errmsg("cannot %s: the postmaster is gone", what)));
-	if (fence_permit && !fence_without_end())
+	if (fence_permit && !pgha_fence_without_end())
 	{
 		/*
 		 * A commit of the same round trip passed under a permit and the pause
@@ -193,7 +193,7 @@ fence_check_commit(const char *what)
 	{
 		do
 			fence_check(what);
-		while (fence_without_end() && !fence_take_permit());
+		while (pgha_fence_without_end() && !fence_take_permit());
 	}
 	fence_ack_expect();
 }
@@ -219,8 +219,9 @@ fence_take_permit(void)
 	if (fence_permit)
 		return true;
 	pg_atomic_fetch_add_u32(&pgha_shmem->committing, 1);
+	pgha_shmem->permits[MyBackendId - 1] = MyProcPid;
 	fence_permit = 1;
-	if (fence_without_end())
+	if (pgha_fence_without_end())
 		return true;
 	fence_return_permit();
 	return false;
@@ -232,6 +233,7 @@ fence_return_permit(void)
 	if (!fence_permit)
 		return;
 	fence_permit = 0;
+	pgha_shmem->permits[MyBackendId - 1] = 0;
 	pg_atomic_fetch_sub_u32(&pgha_shmem->committing, 1);
 }
 
@@ -327,6 +329,18 @@ pgha_fence_set_without_end(bool open)
 	pg_memory_barrier();
 	if (open)
 		ConditionVariableBroadcast(&pgha_shmem->deadline_moved);
+}
+
+void
+pgha_fence_end_committing(void)
+{
+	for (int i = 0; i < MaxBackends; i++)
+	{
+		pid_t		pid = pgha_shmem->permits[i];
+
+		if (pid != 0)
+			kill(pid, SIGTERM);
+	}
 }
 
 uint32

@@ -21,7 +21,13 @@ extern PGDLLEXPORT bool pgha_fence_active(void);	/* configured, and in a real se
  */
 extern PGDLLEXPORT void pgha_fence_extend(HaTime deadline);
 extern PGDLLEXPORT void pgha_fence_set_without_end(bool open);
-/* Commits that passed an open-without-end fence and are not finished. */
+extern PGDLLEXPORT bool pgha_fence_without_end(void);
+
+/*
+ * Commits that passed an open-without-end fence and whose client was not told
+ * yet; and the end of their sessions, by SIGTERM.
+ */
 extern PGDLLEXPORT uint32 pgha_fence_committing(void);
+extern PGDLLEXPORT void pgha_fence_end_committing(void);
 
 #endif							/* PGHA_FENCE_H */

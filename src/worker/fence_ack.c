@@ -93,7 +93,7 @@ static bool
 ack_may_leave(void)
 {
 	return fence_has_permit() || fence_now() < fence_deadline() ||
-		(fence_without_end() && fence_take_permit());
+		(pgha_fence_without_end() && fence_take_permit());
 }
 
 static void
@@ -143,7 +143,7 @@ ack_signal(int signal_number)
 	{
 		if (now < deadline)
 			ack_arm(deadline);
-		else if (fence_without_end())
+		else if (pgha_fence_without_end())
 			ack_arm(now + ACK_RECHECK_MS * HA_NS_PER_MS);
 		else
 			ack_cut();

@@ -16,7 +16,6 @@
 /* fence.c; fence_now and fence_deadline are async-signal-safe */
 extern HaTime fence_now(void);
 extern HaTime fence_deadline(void);
-extern bool fence_without_end(void);
 
 /* Wait, then ERROR 25006 "cannot <what>: ...", unless the fence is open. */
 extern void fence_check(const char *what);

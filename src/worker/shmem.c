@@ -14,12 +14,19 @@ HaShmem    *pgha_shmem = NULL;
 static shmem_request_hook_type shmem_prev_request = NULL;
 static shmem_startup_hook_type shmem_prev_startup = NULL;
 
+static Size
+shmem_size(void)
+{
+	return add_size(offsetof(HaShmem, permits),
+					mul_size(MaxBackends, sizeof(pid_t)));
+}
+
 static void
 shmem_request(void)
 {
 	if (shmem_prev_request)
 		shmem_prev_request();
-	RequestAddinShmemSpace(MAXALIGN(sizeof(HaShmem)));
+	RequestAddinShmemSpace(MAXALIGN(shmem_size()));
 	RequestNamedLWLockTranche("pg_ha", 1);
 }
 
@@ -31,10 +38,10 @@ shmem_startup(void)
 	if (shmem_prev_startup)
 		shmem_prev_startup();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	pgha_shmem = ShmemInitStruct("pg_ha", sizeof(HaShmem), &found);
+	pgha_shmem = ShmemInitStruct("pg_ha", shmem_size(), &found);
 	if (!found)
 	{
-		memset(pgha_shmem, 0, sizeof(HaShmem));
+		memset(pgha_shmem, 0, shmem_size());
 		pgha_shmem->version = HA_SHMEM_VERSION;
 		pg_atomic_init_u64(&pgha_shmem->deadline, 0);
 		pg_atomic_init_u32(&pgha_shmem->open_without_end, 0);

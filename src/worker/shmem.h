@@ -36,7 +36,7 @@ typedef struct HaShmem
 	/* the fence */
 	pg_atomic_uint64 deadline;	/* CLOCK_BOOTTIME ns; 0 = closed */
 	pg_atomic_uint32 open_without_end;	/* paused: no deadline at all */
-	pg_atomic_uint32 committing;	/* commits let through while so */
+	pg_atomic_uint32 committing;	/* commits let through while so, see permits */
 	pg_atomic_uint64 refused;	/* commits refused since start */
 	pg_atomic_uint64 waited;	/* commits that waited */
 	pg_atomic_uint64 cut;		/* connections ended instead of acknowledged */
@@ -50,6 +50,9 @@ typedef struct HaShmem
 	bool		catalog_running;
 	uint32		document_len[HA_DOCUMENTS];
 	char		documents[HA_DOCUMENTS][HA_SHMEM_DOCUMENT_MAX];
+
+	/* by backend id - 1: who is counted in `committing`; 0 = nobody */
+	volatile pid_t permits[FLEXIBLE_ARRAY_MEMBER];
 } HaShmem;
 
 extern PGDLLEXPORT HaShmem *pgha_shmem;

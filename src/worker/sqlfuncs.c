@@ -128,7 +128,7 @@ sql_live_document(void)
 					"\"cut\": " UINT64_FORMAT "}}",
 					role, pgha_fence_open() ? "open" : "closed",
 					(int64) (Max(remaining, 0) / HA_NS_PER_MS),
-					fence_without_end() ? "true" : "false",
+					pgha_fence_without_end() ? "true" : "false",
 					pg_atomic_read_u64(&pgha_shmem->refused),
 					pg_atomic_read_u64(&pgha_shmem->waited),
 					pg_atomic_read_u64(&pgha_shmem->cut));

@@ -248,7 +248,8 @@ worker_open(HaWorker *worker)
 
 /*
  * The fence follows the lease: extended by whatever the last answers allow,
- * open without end only while the landed lease says paused.
+ * opened without end only by a landed lease that says paused, while the
+ * cluster is to be.
  */
 static void
 worker_move_fence(HaWorker *worker)
@@ -257,12 +258,9 @@ worker_move_fence(HaWorker *worker)
 
 	if (lease->deadline > 0 && !lease->release_sent)
 		pgha_fence_extend(lease->deadline);
-	if (lease->paused_in_force != worker->fence_without_end &&
-		lease->paused_in_force)
-	{
+	if (lease->paused_in_force && worker->view.paused &&
+		!pgha_fence_without_end())
 		pgha_fence_set_without_end(true);
-		worker->fence_without_end = true;
-	}
 }
 
 static HaTime
@@ -412,7 +410,7 @@ worker_loop(HaWorker *worker, MemoryContext round_context)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (ShutdownRequestPending)
-			proc_exit(0);
+			proc_exit(1);	/* 0 would end it for good */
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
@@ -471,7 +469,7 @@ pgha_worker_main(Datum arg)
 		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 WORKER_ERROR_PAUSE_MS, PG_WAIT_EXTENSION);
 		if (ShutdownRequestPending)
-			proc_exit(0);
+			proc_exit(1);	/* 0 would end it for good */
 	}
 	PG_exception_stack = &on_error;
 	MemoryContextSwitchTo(round_context);

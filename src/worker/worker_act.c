@@ -25,30 +25,13 @@ act_leader_write(HaWorker *worker, HaLeaderWrite *write,
 	write->optime = view->lsn;
 	write->timeline = view->tli;
 	write->sysid = view->sysid;
-	write->paused = view->paused;
+	write->paused = worker->decision.paused;
 	write->nslots = -1;
 	if (view->role == HA_ROLE_PRIMARY)
 	{
 		write->nslots = worker_slot_positions(positions);
 		write->slots = positions;
 	}
-}
-
-/*
- * Leaving pause: the fence stops being open without end before the write that
- * says so, and commits that passed it are waited for (the next round tries
- * again).
- */
-static bool
-act_may_leave_pause(HaWorker *worker)
-{
-	if (!worker->fence_without_end || worker->view.paused)
-		return true;
-	pgha_fence_set_without_end(false);
-	if (pgha_fence_committing() > 0)
-		return false;
-	worker->fence_without_end = false;
-	return true;
 }
 
 static void
@@ -58,12 +41,11 @@ act_heartbeat(HaWorker *worker)
 	HaLeaderWrite write;
 	char	   *history;
 
-	if (!act_may_leave_pause(worker))
-		return;
 	act_leader_write(worker, &write, positions);
 	history = worker_new_history(worker);
 	write.history = history;
-	(void) pgha_brain_heartbeat(worker->brain, &write);
+	if (pgha_brain_heartbeat(worker->brain, &write) && history != NULL)
+		worker->told_tli = worker->view.tli;
 	free(history);
 }
 
@@ -91,6 +73,28 @@ act_release(HaWorker *worker)
 						   false))
 		worker_event(worker, worker->decision.rule, "release",
 					 pgha_rule(worker->decision.rule)->why, true);
+}
+
+/*
+ * In this order: shut, then count.  Until the last of those let through is
+ * done, heartbeats go on saying paused.
+ */
+static void
+act_end_pause(HaWorker *worker)
+{
+	pgha_fence_set_without_end(false);
+	worker->permits_since = worker->view.now;
+	worker_event(worker, worker->decision.rule, "end pause",
+				 pgha_rule(worker->decision.rule)->why, true);
+}
+
+static void
+act_end_permits(HaWorker *worker)
+{
+	pgha_fence_end_committing();
+	worker->permits_since = worker->view.now;
+	worker_event(worker, worker->decision.rule, "end permits",
+				 pgha_rule(worker->decision.rule)->why, false);
 }
 
 static void
@@ -246,6 +250,12 @@ worker_act(HaWorker *worker)
 	{
 		case HA_ACTION_CONFIRM:
 			(void) pgha_brain_confirm(worker->brain);
+			break;
+		case HA_ACTION_END_PAUSE:
+			act_end_pause(worker);
+			break;
+		case HA_ACTION_END_PERMITS:
+			act_end_permits(worker);
 			break;
 		case HA_ACTION_HEARTBEAT:
 			act_heartbeat(worker);

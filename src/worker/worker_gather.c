@@ -11,6 +11,7 @@
 #include "access/xlogrecovery.h"
 #include "catalog/pg_control.h"
 #include "common/controldata_utils.h"
+#include "fence.h"
 #include "gucs.h"
 #include "miscadmin.h"
 #include "postmaster/postmaster.h"
@@ -131,6 +132,17 @@ gather_in_crash_recovery(void)
 		GetRecoveryState() == RECOVERY_STATE_CRASH;
 }
 
+/* The flag before the count: who commits looks at them the other way round. */
+static void
+gather_fence(HaWorker *worker, HaView *view)
+{
+	view->fence_without_end = pgha_fence_without_end();
+	view->permits = (int) pgha_fence_committing();
+	if (worker->permits_since == 0)
+		worker->permits_since = view->now;
+	view->permits_since = worker->permits_since;
+}
+
 void
 worker_gather(HaWorker *worker, HaTime now)
 {
@@ -144,6 +156,7 @@ worker_gather(HaWorker *worker, HaTime now)
 	view->launcher_present = worker->link.fd >= 0 && worker->link.greeted;
 	view->nofailover = worker->nofailover;
 	view->wal_end = HA_WAL_END_UNKNOWN;
+	gather_fence(worker, view);
 	if (!RecoveryInProgress())
 	{
 		if (worker->promoting)
@@ -168,7 +181,7 @@ worker_gather(HaWorker *worker, HaTime now)
 
 	/* a new timeline is told at once */
 	history = worker_new_history(worker);
-	if (history != NULL && !worker->view.write_pending &&
+	if (history != NULL && worker->told_tli != view->tli &&
 		view->heartbeat_due > now)
 		view->heartbeat_due = now;
 	free(history);

@@ -65,7 +65,8 @@ typedef struct HaWorker
 	uint64_t	config_sent;	/* index of the config the launcher was sent */
 	char		seen_leader[HA_NAME_MAX + 1];	/* for the event of a change */
 	uint64_t	seen_term;
-	bool		fence_without_end;
+	HaTime		permits_since;	/* of the view */
+	uint32_t	told_tli;		/* whose history a heartbeat was sent with */
 
 	/* slots of members gone: since when */
 	int			ngone;

@@ -6,6 +6,7 @@
 
 #include <time.h>
 
+#include "fence.h"
 #include "gucs.h"
 #include "access/xlogrecovery.h"
 #include "miscadmin.h"
@@ -113,7 +114,7 @@ publish_state_message(HaWorker *worker)
 									 "deadline", (json_int_t)
 									 view->lease_deadline,
 									 "open_without_end",
-									 worker->fence_without_end,
+									 pgha_fence_without_end(),
 									 "paused", view->paused,
 									 "session",
 									 pgha_brain_session(worker->brain),

@@ -122,6 +122,9 @@ static const Fact facts[] = {
 	FACT(nofailover, FACT_BOOL),
 	FACT(canary_late, FACT_BOOL),
 	FACT(fresh, FACT_BOOL),
+	FACT(fence_without_end, FACT_BOOL),
+	FACT(permits, FACT_INT),
+	FACT(permits_since, FACT_TIME),
 	FACT(served_at, FACT_TIME),
 	FACT(use_pg_rewind, FACT_BOOL),
 	FACT(rewinds_failed, FACT_INT),
@@ -422,12 +425,13 @@ note_reached(int id)
 static void
 describe(const HaDecision *decision, char *text, size_t size)
 {
-	snprintf(text, size, "%d %s%s%s", decision->rule,
+	snprintf(text, size, "%d %s%s%s%s", decision->rule,
 			 pgha_action_name(decision->action),
-			 decision->target[0] != '\0' ? " " : "", decision->target);
+			 decision->target[0] != '\0' ? " " : "", decision->target,
+			 decision->paused ? " paused" : "");
 }
 
-/* "expect RULE ACTION [TARGET] [until TIME]" */
+/* "expect RULE ACTION [TARGET] [paused] [until TIME]" */
 static void
 expect(Scenario *scenario, char **words, int nwords)
 {
