@@ -139,6 +139,7 @@ view_lease(const Sim *sim, const SimMember *member, SimBrain *brain,
 	view->stranger = pgha_lease_ours(lease) &&
 		record->seq > member->file.seq_reserved;
 	view->lease_term = record->present ? record->term : 0;
+	view->highest_shown = lease->highest_shown;
 	view->lease_seq = record->present ? record->seq : 0;
 	view->optime = lease->seen.optime;
 	view->end_known = record->released && record->end_known;
@@ -154,6 +155,11 @@ view_lease(const Sim *sim, const SimMember *member, SimBrain *brain,
 	else if (brain->election_since == 0)
 		brain->election_since = view->now;
 	view->election_since = brain->election_since;
+	if (view->standing != HA_STANDING_OURS)
+		brain->ours_since = 0;
+	else if (brain->ours_since == 0)
+		brain->ours_since = view->now;
+	view->ours_since = brain->ours_since;
 }
 
 static void

@@ -159,6 +159,7 @@ typedef struct SimBrain
 	HaTime		read_at;
 	SimFolder	folder;
 	HaTime		election_since;
+	HaTime		ours_since;
 	HaTime		heartbeat_due;
 	SimKey		key_sent;
 	bool		key_landed;

@@ -76,14 +76,25 @@ is_free(const HaView *v)
 		v->standing == HA_STANDING_RELEASED;
 }
 
-/* another member leads, and can be followed */
+/* not ours, and nobody may take it */
+static bool
+is_held(const HaView *v)
+{
+	return v->standing == HA_STANDING_HELD ||
+		v->standing == HA_STANDING_PAUSED;
+}
+
+/*
+ * Another member leads, and can be followed: not one that a restored Consul
+ * names, whose leadership was over before.
+ */
 static const HaMember *
 leading_primary(const HaView *v)
 {
 	const HaMember *leader = NULL;
 
-	if (v->standing == HA_STANDING_HELD && v->leader[0] != '\0' &&
-		strcmp(v->leader, v->self) != 0)
+	if (is_held(v) && v->lease_term >= v->highest_shown &&
+		v->leader[0] != '\0' && strcmp(v->leader, v->self) != 0)
 		leader = pgha_view_member(v, v->leader);
 	if (leader == NULL || leader->role != HA_ROLE_PRIMARY || !leader->running)
 		return NULL;
@@ -187,15 +198,14 @@ when_write_unresolved(const HaView *v)
 static bool
 when_taken_over(const HaView *v)
 {
-	return is_primary(v) && v->other_term_confirmed &&
-		v->standing == HA_STANDING_HELD;
+	return is_primary(v) && v->other_term_confirmed && is_held(v);
 }
 
 /* our lease runs and status does not show it, or it shows another's */
 static bool
 when_maybe_taken_over(const HaView *v)
 {
-	return is_primary(v) && v->standing == HA_STANDING_HELD &&
+	return is_primary(v) && is_held(v) &&
 		(v->lease_valid ||
 		 (v->leader[0] != '\0' && strcmp(v->leader, v->self) != 0));
 }
@@ -250,23 +260,29 @@ when_stop_takes_too_long(const HaView *v)
 							   v->timeouts.primary_stop_timeout_ms);
 }
 
+/* How long a leader whose instance does not run may renew its lease. */
+static bool
+start_timeout_over(const HaView *v)
+{
+	HaTime		since = v->served_at > v->ours_since ? v->served_at :
+		v->ours_since;
+
+	return v->now >= decide_after(since, v->timeouts.primary_start_timeout_ms);
+}
+
 static bool
 when_start_takes_too_long(const HaView *v)
 {
 	return is_ours(v) && v->instance == HA_INSTANCE_STARTING &&
-		v->now >= decide_after(v->served_at != 0 ? v->served_at :
-							   v->instance_since,
-							   v->timeouts.primary_start_timeout_ms);
+		start_timeout_over(v);
 }
 
 static bool
 when_leader_cannot_start(const HaView *v)
 {
-	return is_ours(v) && v->instance == HA_INSTANCE_CRASHED &&
-		(v->wal_end == HA_WAL_END_UNREADABLE ||
-		 (v->served_at != 0 &&
-		  v->now >= decide_after(v->served_at,
-								 v->timeouts.primary_start_timeout_ms)));
+	return is_ours(v) && ((v->instance == HA_INSTANCE_CRASHED &&
+						   v->wal_end == HA_WAL_END_UNREADABLE) ||
+						  (is_down(v) && start_timeout_over(v)));
 }
 
 /* a clean shutdown wrote its last record; processes may still be left */
@@ -428,7 +444,8 @@ fill_heartbeat(const HaView *v, HaDecision *d)
 static bool
 when_paused(const HaView *v)
 {
-	return is_running(v) && v->standing == HA_STANDING_PAUSED;
+	return is_running(v) && v->standing == HA_STANDING_PAUSED &&
+		leading_primary(v) == NULL;
 }
 
 static bool

@@ -171,6 +171,8 @@ lease_note_record(HaLease *lease, const HaObservation *seen)
 	lease->last_paused = record->paused;
 	if (record->term > lease->highest_seen)
 		lease->highest_seen = record->term;
+	if (record->term > lease->highest_shown)
+		lease->highest_shown = record->term;
 	if (record->term > lease->highest_term)
 		lease->highest_term = record->term;
 	if (record->term > lease->my_term)

@@ -117,7 +117,8 @@ typedef struct HaLease
 	/* what this process promised durably: valid in this boot only */
 	uint64_t	my_term;		/* 0 = none, or from before a reboot */
 	uint64_t	highest_term;	/* the highest seen or written, ever */
-	uint64_t	highest_seen;	/* the highest that status carried */
+	uint64_t	highest_seen;	/* the highest that status carried, or the file had */
+	uint64_t	highest_shown;	/* the highest that status carried in this life */
 	uint64_t	first_seq;		/* of this life's current block */
 	uint64_t	next_seq;		/* from a reserved block, never sent twice */
 

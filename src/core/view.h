@@ -95,6 +95,7 @@ typedef struct HaView
 	/* the lease */
 	HaStanding	standing;
 	HaTime		standing_until; /* when it changes by time alone */
+	HaTime		ours_since;		/* since when it is ours in this life; 0 = isn't */
 	HaTime		stood_until;	/* when its index has stood for L + margin */
 	bool		lease_valid;	/* ours, and the deadline is ahead */
 	HaTime		lease_deadline;
@@ -106,6 +107,7 @@ typedef struct HaView
 	bool		other_term_confirmed;	/* consistent read: another's term */
 	bool		stranger;		/* my term with a seq I never sent */
 	uint64_t	lease_term;		/* what status says; 0 = no lease */
+	uint64_t	highest_shown;	/* the highest term it said in this life */
 	uint64_t	lease_seq;
 	HaLsn		optime;			/* the leader's last position in status */
 	bool		end_known;		/* released, and optime is the end of WAL */

@@ -550,6 +550,7 @@ brain_view_lease(HaBrain *brain, HaTime now, HaView *view)
 	view->stranger = brain_stranger(brain);
 	view->lease_term = record->present ? record->term : 0;
 	view->lease_seq = record->present ? record->seq : 0;
+	view->highest_shown = lease->highest_shown;
 	view->optime = lease->seen.optime;
 	view->end_known = record->released && record->end_known;
 	memcpy(view->successor, record->successor, sizeof(view->successor));
@@ -557,6 +558,12 @@ brain_view_lease(HaBrain *brain, HaTime now, HaView *view)
 		memcpy(view->leader, record->holder, sizeof(view->leader));
 	else if (lease->seen.leader_index != 0)
 		memcpy(view->leader, lease->seen.leader, sizeof(view->leader));
+
+	if (view->standing != HA_STANDING_OURS)
+		brain->ours_since = 0;
+	else if (brain->ours_since == 0)
+		brain->ours_since = now;
+	view->ours_since = brain->ours_since;
 
 	free_lease = view->standing == HA_STANDING_EXPIRED ||
 		view->standing == HA_STANDING_RELEASED;

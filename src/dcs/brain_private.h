@@ -68,6 +68,7 @@ struct HaBrain
 	uint64_t	initialize_sysid;
 	HaTime		scope_empty_since;
 	HaTime		election_since;
+	HaTime		ours_since;
 	HaTimeouts	timeouts;
 
 	/* lease writes */

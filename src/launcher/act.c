@@ -291,7 +291,8 @@ act_rewind_done(void *arg, const char *why, const char *hint)
 	launcher->wal_end = HA_WAL_END_UNKNOWN;
 	if (why != NULL)
 	{
-		launcher->rewinds_failed++;
+		if (!pgha_job_source_away(why))
+			launcher->rewinds_failed++;
 		act_job_failed(launcher, "could not rewind to the leader", why, hint);
 		return;
 	}

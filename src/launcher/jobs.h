@@ -45,6 +45,9 @@ extern HaJob *pgha_job_rewind(const HaNode *node, const char *conn_url,
 							  HaJobProgress progress, HaJobDone done,
 							  void *arg, char *why);
 
+/* Whether a failure says that the source was away, and nothing about us. */
+extern bool pgha_job_source_away(const char *why);
+
 /*
  * The end of valid WAL on disk, by pg_waldump from `from` (a position known to
  * have been flushed; the search starts at the beginning of its page, or further

@@ -43,6 +43,15 @@ typedef struct HaRewind
 	bool		touched;		/* pg_rewind began to write */
 } HaRewind;
 
+bool
+pgha_job_source_away(const char *why)
+{
+	/* libpq's words; programs run in the C locale */
+	return strstr(why, "connection to server") != NULL ||
+		strstr(why, "server closed the connection") != NULL ||
+		strstr(why, "terminating connection") != NULL;
+}
+
 static void
 rewind_line(HaTask *task, bool is_stderr, const char *line)
 {

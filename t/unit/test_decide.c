@@ -208,14 +208,18 @@ test_start_timeout(void)
 	boundary(&view, 300000, 219, 203,
 			 "primary_start_timeout counts from when it last served");
 	view.served_at = 0;
-	boundary(&view, 590000, 219, 203,
-			 "... or from the start in a launcher that never saw it serve");
+	view.ours_since = NOW + MS(10000);
+	boundary(&view, 310000, 219, 203,
+			 "... or from when a launcher that never saw it serve found the lease ours");
 
 	set_up_leader_crashed(&view);
 	boundary(&view, 300000, 211, 204, "primary_start_timeout, crashed");
 	view.wal_end = HA_WAL_END_UNKNOWN;
 	boundary(&view, 300000, 208, 204,
 			 "primary_start_timeout, the end of WAL not found yet");
+	view.instance = HA_INSTANCE_DOWN;
+	boundary(&view, 300000, 211, 204,
+			 "primary_start_timeout, shut down and failing to start");
 }
 
 static void
