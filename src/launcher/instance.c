@@ -378,12 +378,33 @@ kill_children(const PidList *children)
 	return killed;
 }
 
+/* A backend of a server that was started by hand, and is gone itself. */
+static bool
+process_is_left_over(const HaNode *node, pid_t pid)
+{
+	char		path[PROC_PATH_MAX];
+	char		name[16] = "";
+	FILE	   *file;
+
+	if (!pgha_instance_works_in(node, pid))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int) pid);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	if (!fgets(name, sizeof(name), file))
+		name[0] = '\0';
+	fclose(file);
+	return strcmp(name, "postgres\n") == 0;
+}
+
 /*
  * Whoever else holds the lock: programs that backends started, and everybody
  * if the instance was adopted.
  */
 static int
-kill_holders(const LockFile *lock, const PidList *children)
+kill_holders(const HaNode *node, const LockFile *lock,
+			 const PidList *children)
 {
 	DIR		   *dir = opendir("/proc");
 	struct dirent *entry;
@@ -396,7 +417,9 @@ kill_holders(const LockFile *lock, const PidList *children)
 		bool		known = pid <= 1 || pid == self ||
 			(list_has(children, pid) && !pgha_job_owns(pid));
 
-		if (!known && process_has_lock(lock, pid) && kill(pid, SIGKILL) == 0)
+		if (!known &&
+			(process_has_lock(lock, pid) || process_is_left_over(node, pid)) &&
+			kill(pid, SIGKILL) == 0)
 			killed++;
 	}
 	if (dir)
@@ -425,7 +448,7 @@ pgha_instance_kill(const HaNode *node)
 		kill(file.pid, SIGKILL);
 	children.n = own_children(children.pids);
 	killed = kill_children(&children);
-	return killed + kill_holders(&lock, &children);
+	return killed + kill_holders(node, &lock, &children);
 }
 
 void

@@ -136,13 +136,6 @@ add_argument(Arguments *arguments, const char *format,...)
 	va_end(args);
 }
 
-static void
-add_setting(Arguments *arguments, const char *name, const char *value)
-{
-	add_argument(arguments, "-c");
-	add_argument(arguments, "%s=%s", name, value);
-}
-
 static const char *
 server_setting(const HaNode *node, const char *name, const char *fallback)
 {
@@ -153,37 +146,49 @@ server_setting(const HaNode *node, const char *name, const char *fallback)
 }
 
 static void
-add_state_file(Arguments *arguments, const HaNode *node, const char *name,
-			   const char *file)
+add_owned(void *arg, const char *name, const char *value)
 {
-	add_argument(arguments, "-c");
-	add_argument(arguments, "%s=%s/%s", name, node->state_directory, file);
+	add_argument(arg, "-c");
+	add_argument(arg, "%s=%s", name, value);
+}
+
+void
+pgha_render_owned(const HaNode *node, HaOwnedSetting print, void *arg)
+{
+	char		hba[PATH_MAX + 16];
+	char		ident[PATH_MAX + 16];
+	char		port[16];
+
+	snprintf(hba, sizeof(hba), "%s/pg_hba.conf", node->state_directory);
+	snprintf(ident, sizeof(ident), "%s/pg_ident.conf", node->state_directory);
+	snprintf(port, sizeof(port), "%d", node->port);
+	print(arg, "hba_file", hba);
+	print(arg, "ident_file", ident);
+	/* the user's file may name another one */
+	print(arg, "data_directory", node->data_directory);
+	/* what a standby calls itself when it streams */
+	print(arg, "cluster_name", node->name);
+	print(arg, "hot_standby", "on");
+	print(arg, "wal_log_hints", "on");
+	print(arg, "port", server_setting(node, "port", port));
+	print(arg, "listen_addresses",
+		  server_setting(node, "listen_addresses", "*"));
 }
 
 char	  **
 pgha_render_argv(const HaNode *node)
 {
 	Arguments	arguments = {.argv = calloc(ARGV_MAX, sizeof(char *))};
-	char		port[16];
 
 	if (!arguments.argv)
 		return NULL;
-	snprintf(port, sizeof(port), "%d", node->port);
 	add_argument(&arguments, "%s/postgres", node->bin_directory);
 	add_argument(&arguments, "-D");
 	add_argument(&arguments, "%s", node->data_directory);
-	add_state_file(&arguments, node, "config_file", "postgresql.conf");
-	add_state_file(&arguments, node, "hba_file", "pg_hba.conf");
-	add_state_file(&arguments, node, "ident_file", "pg_ident.conf");
-	/* the user's file may name another one */
-	add_setting(&arguments, "data_directory", node->data_directory);
-	/* what a standby calls itself when it streams */
-	add_setting(&arguments, "cluster_name", node->name);
-	add_setting(&arguments, "hot_standby", "on");
-	add_setting(&arguments, "wal_log_hints", "on");
-	add_setting(&arguments, "port", server_setting(node, "port", port));
-	add_setting(&arguments, "listen_addresses",
-				server_setting(node, "listen_addresses", "*"));
+	add_argument(&arguments, "-c");
+	add_argument(&arguments, "config_file=%s/postgresql.conf",
+				 node->state_directory);
+	pgha_render_owned(node, add_owned, &arguments);
 	if (!arguments.failed)
 		return arguments.argv;
 	for (int i = 0; i < arguments.n; i++)

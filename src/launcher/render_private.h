@@ -72,6 +72,12 @@ extern bool pgha_rendering_hba(const HaRendering *rendering, HaBuffer *buffer,
 extern bool pgha_rendering_ident(const HaRendering *rendering,
 								 HaBuffer *buffer, char *why);
 
+/* Settings of the command line, which no file may contradict. */
+typedef void (*HaOwnedSetting) (void *arg, const char *name,
+								const char *value);
+extern void pgha_render_owned(const HaNode *node, HaOwnedSetting print,
+							  void *arg);
+
 /* Write the files. */
 extern bool pgha_rendering_write(HaRendering *rendering, char *why);
 

@@ -47,6 +47,8 @@ static const Pair defaults[] = {
 	{"wal_keep_size", "512MB"},
 	/* a standby that lost its primary asks again that often */
 	{"wal_retrieve_retry_interval", "500ms"},
+	/* a crashed leader starts in place: not an fsync for each file then */
+	{"recovery_init_sync_method", "syncfs"},
 };
 
 /* Fewer than that and the cluster can't work, whoever said so. */
@@ -464,6 +466,12 @@ print_node_settings(const HaRendering *rendering, HaBuffer *buffer)
 	}
 }
 
+static void
+print_owned(void *arg, const char *name, const char *value)
+{
+	print_setting(arg, name, value);
+}
+
 void
 pgha_rendering_settings(HaRendering *rendering, HaBuffer *buffer)
 {
@@ -489,5 +497,7 @@ pgha_rendering_settings(HaRendering *rendering, HaBuffer *buffer)
 	for (size_t i = 0; i < LENGTH(fixed); i++)
 		print_setting(buffer, fixed[i].name, fixed[i].value);
 	print_node_settings(rendering, buffer);
+	/* on the command line, too; a reload would complain of the user's own */
+	pgha_render_owned(rendering->node, print_owned, buffer);
 	pgha_buffer_add(buffer, "include_if_exists 'follow.conf'\n");
 }

@@ -47,7 +47,6 @@ typedef struct HaShmem
 	char		leader[HA_NAME_MAX + 1];	/* last known, for messages */
 	pid_t		worker_pid;
 	bool		catalog_done;	/* roles and extension were seen to */
-	bool		catalog_running;
 	uint32		document_len[HA_DOCUMENTS];
 	char		documents[HA_DOCUMENTS][HA_SHMEM_DOCUMENT_MAX];
 

@@ -195,7 +195,7 @@ act_catalog(HaWorker *worker)
 		worker->view.now < worker->catalog_at)
 		return;
 	LWLockAcquire(&pgha_shmem->lock, LW_SHARED);
-	wanted = !pgha_shmem->catalog_done && !pgha_shmem->catalog_running;
+	wanted = !pgha_shmem->catalog_done;
 	LWLockRelease(&pgha_shmem->lock);
 	worker->catalog_at = worker->view.now +
 		ACT_CATALOG_RETRY_MS * HA_NS_PER_MS;

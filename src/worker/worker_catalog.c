@@ -29,6 +29,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "worker_catalog.h"
 
@@ -269,33 +270,14 @@ catalog_create_missing(void)
  * ------------------------------------------------------------------------
  */
 
-static void
-catalog_set_running(bool running, bool done)
-{
-	LWLockAcquire(&pgha_shmem->lock, LW_EXCLUSIVE);
-	pgha_shmem->catalog_running = running;
-	if (done)
-		pgha_shmem->catalog_done = true;
-	LWLockRelease(&pgha_shmem->lock);
-}
-
-static void
-catalog_ended(int code, Datum arg)
-{
-	catalog_set_running(false, false);
-}
-
-/*
- * An error ends the process, and before_shmem_exit says so; the worker tries
- * again later.
- */
+/* An error ends the process; the worker tries again later. */
 void
 pgha_catalog_main(Datum arg)
 {
-	before_shmem_exit(catalog_ended, (Datum) 0);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection("postgres", NULL, 0);
+
 	/*
 	 * It waits for nobody, neither standbys nor locks, and finds nothing that
 	 * others left for a superuser to trip over.
@@ -312,15 +294,26 @@ pgha_catalog_main(Datum arg)
 	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	catalog_set_running(true, true);
+	LWLockAcquire(&pgha_shmem->lock, LW_EXCLUSIVE);
+	pgha_shmem->catalog_done = true;
+	LWLockRelease(&pgha_shmem->lock);
 	proc_exit(0);
 }
 
 bool
 pgha_catalog_start(void)
 {
+	static BackgroundWorkerHandle *handle = NULL;
+	MemoryContext caller = CurrentMemoryContext;
+	bool		started;
+	pid_t		pid;
 	BackgroundWorker worker;
 
+	if (handle != NULL && GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED)
+		return true;
+	if (handle != NULL)
+		pfree(handle);
+	handle = NULL;
 	memset(&worker, 0, sizeof(worker));
 	strlcpy(worker.bgw_name, "pg_ha catalog worker", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "pg_ha catalog worker", BGW_MAXLEN);
@@ -330,9 +323,8 @@ pgha_catalog_start(void)
 		BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	catalog_set_running(true, false);
-	if (RegisterDynamicBackgroundWorker(&worker, NULL))
-		return true;
-	catalog_set_running(false, false);
-	return false;
+	MemoryContextSwitchTo(TopMemoryContext);
+	started = RegisterDynamicBackgroundWorker(&worker, &handle);
+	MemoryContextSwitchTo(caller);
+	return started;
 }

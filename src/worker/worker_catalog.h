@@ -12,7 +12,10 @@
 
 #include "postgres.h"
 
-/* False if no worker slot is free; pgha_shmem->catalog_done tells success. */
+/*
+ * Does nothing while one is at work.  False if no worker slot is free;
+ * pgha_shmem->catalog_done tells success.
+ */
 extern bool pgha_catalog_start(void);
 
 extern PGDLLEXPORT void pgha_catalog_main(Datum arg);

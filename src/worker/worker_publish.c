@@ -6,15 +6,15 @@
 
 #include <time.h>
 
+#include "access/xlogrecovery.h"
 #include "fence.h"
 #include "gucs.h"
-#include "access/xlogrecovery.h"
 #include "miscadmin.h"
+#include "pgtime.h"
 #include "replication/walreceiver.h"
 #include "shmem.h"
 #include "storage/spin.h"
 #include "utils/ps_status.h"
-#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
 /* SQL documents are made anew at least so often */
@@ -22,6 +22,21 @@
 
 /* what Patroni's tools shall take this for: formats of its 4.0 */
 #define PUBLISH_PATRONI_VERSION "4.0.0"
+
+#define PUBLISH_TIME_MAX 40
+
+/* As Patroni prints times: ISO 8601, UTC, whatever the server's zone. */
+static void
+publish_time(TimestampTz when, char text[PUBLISH_TIME_MAX])
+{
+	pg_time_t	seconds = timestamptz_to_time_t(when);
+	int64		us = when % USECS_PER_SEC;
+	size_t		len = pg_strftime(text, PUBLISH_TIME_MAX, "%Y-%m-%d %H:%M:%S",
+								  pg_gmtime(&seconds));
+
+	snprintf(text + len, PUBLISH_TIME_MAX - len, ".%06d+00:00",
+			 (int) (us < 0 ? us + USECS_PER_SEC : us));
+}
 
 static bool
 publish_streaming(void)
@@ -91,7 +106,9 @@ publish_state_message(HaWorker *worker)
 	const HaMember *leader = pgha_view_member(view, view->leader);
 	json_t	   *state;
 	char		sysid[24];
+	char		started[PUBLISH_TIME_MAX];
 
+	publish_time(PgStartTime, started);
 	snprintf(sysid, sizeof(sysid), UINT64_FORMAT, (uint64) view->sysid);
 	state = json_pack("{s:s, s:s, s:b, s:i, s:I, s:I, s:I, s:b, s:s}",
 					  "type", "state",
@@ -130,7 +147,7 @@ publish_state_message(HaWorker *worker)
 									 worker->pending != NULL,
 									 "sysid", sysid,
 									 "started",
-									 timestamptz_to_str(PgStartTime),
+									 started,
 									 "server_version", PG_VERSION_NUM,
 									 "rule", worker->reported.rule));
 	return state;
@@ -233,12 +250,12 @@ publish_members(HaWorker *worker)
 {
 	const HaView *view = &worker->view;
 	json_t	   *rows = json_array();
-	char		seen_at[MAXDATELEN + 1];
+	char		seen_at[PUBLISH_TIME_MAX];
 	TimestampTz when = GetCurrentTimestamp();
 	int			i;
 
 	when -= (pgha_now() - view->read_at) / 1000;
-	strlcpy(seen_at, timestamptz_to_str(when), sizeof(seen_at));
+	publish_time(when, seen_at);
 	for (i = 0; i < view->nmembers; i++)
 		json_array_append_new(rows, publish_one_member(worker,
 													   &view->members[i],

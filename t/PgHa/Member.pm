@@ -33,7 +33,7 @@ sub write_conf
 	my ($self) = @_;
 	my $c = $self->{cluster};
 	my $n = $c->{consul_servers};
-	my $urls = join(' ', map { $c->consul_url(($self->{consul} + $_) % $n) } 0 .. $n - 1);
+	my $urls = join(', ', map { $c->consul_url(($self->{consul} + $_) % $n) } 0 .. $n - 1);
 	PgHa::Cluster::spit("$self->{dir}/passfile",
 		"*:*:*:replicator:secret\n*:*:*:rewinder:secret\n*:*:*:postgres:secret\n");
 	chmod 0600, "$self->{dir}/passfile";

@@ -134,7 +134,7 @@ test_left_out(void)
 	rendered("wal_keep_size", "128MB");
 	rendered("wal_level", "replica");
 	rendered("b", "(absent)");
-	rendered("port", "(absent)");
+	rendered("port", "6001");
 
 	ok(render(node, "{\"parameters\": {\"wal_level\": \"minimal\", "
 			  "\"max_wal_senders\": 0, \"max_replication_slots\": 1}}", NULL),
