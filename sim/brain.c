@@ -35,6 +35,8 @@ brain_store(Sim *sim, SimMember *member, const SimBrain *brain)
 		file->highest_term = brain->lease.highest_term;
 	if (file->seq_reserved < brain->seq_reserved || overwrite)
 		file->seq_reserved = brain->seq_reserved;
+	if (file->claimed < brain->lease.highest_claimed)
+		file->claimed = brain->lease.highest_claimed;
 	file->session = brain->session;
 	file->boot = member->boot;
 }
@@ -64,6 +66,7 @@ sim_brain_begin(Sim *sim, SimMember *member, HaBrainKind kind)
 					file->highest_term, file->seq_reserved + 1);
 	file->seq_reserved += SIM_SEQ_BLOCK;
 	brain->seq_reserved = file->seq_reserved;
+	brain->lease.highest_claimed = file->claimed;
 	brain->lease.mutations = sim->mutations;
 	brain->folder.timeouts = sim->consul.folder.timeouts;
 	pgha_lease_set_timeouts(&brain->lease, brain->folder.timeouts.ttl_ms,
@@ -139,6 +142,7 @@ view_lease(const Sim *sim, const SimMember *member, SimBrain *brain,
 	view->stranger = pgha_lease_ours(lease) &&
 		record->seq > member->file.seq_reserved;
 	view->lease_term = record->present ? record->term : 0;
+	view->claimed = record->claimed;
 	view->highest_shown = lease->highest_shown;
 	view->lease_seq = record->present ? record->seq : 0;
 	view->optime = lease->seen.optime;
@@ -180,6 +184,13 @@ view_instance(const SimMember *member, SimBrain *brain, HaView *view)
 	view->standby_signal = member->standby_signal;
 	view->was_primary = !member->standby_signal;
 	view->tli = sim_wal_tli(&member->wal);
+	view->own_history_known = true;
+	view->own_history.nforks = member->wal.n - 1;
+	for (int i = 0; i < member->wal.n - 1; i++)
+		view->own_history.forks[i] = (HaFork)
+	{
+		member->wal.stretches[i].tli, member->wal.stretches[i + 1].start
+	};
 	view->lsn = member->wal.end;
 	if (!worker && member->wal_end_known)
 		view->wal_end = HA_WAL_END_KNOWN;
@@ -353,6 +364,7 @@ brain_act(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view,
 		  const HaDecision *decision)
 {
 	brain->lease.timeline = view->tli;
+	brain->lease.promotes = view->role != HA_ROLE_PRIMARY;
 	switch (decision->action)
 	{
 		case HA_ACTION_CONFIRM:
@@ -369,7 +381,7 @@ brain_act(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view,
 			break;
 		case HA_ACTION_PROMOTE:
 			brain->promoting = true;
-			sim_instance_promote(sim, member);
+			sim_instance_promote(sim, member, view->claimed);
 			break;
 		case HA_ACTION_STOP_RECEIVER:
 			member->following = SIM_NOBODY;
@@ -584,12 +596,15 @@ answer_read(Sim *sim, SimMember *member, SimBrain *brain,
 	brain->folder = *folder;
 	pgha_lease_set_timeouts(&brain->lease, folder->timeouts.ttl_ms,
 							folder->timeouts.retry_timeout_ms);
+	for (int i = 0; i < SIM_MEMBERS; i++)
+		pgha_lease_note_timeline(&brain->lease, folder->members[i].tli);
 	pgha_lease_observe(&brain->lease, &seen);
 	brain->known = true;
 	brain->read_at = seen.received_at;
 	if (folder->lease.term > member->heard_term)
 		member->heard_term = folder->lease.term;
-	if (brain->lease.highest_term > member->file.highest_term &&
+	if ((brain->lease.highest_term > member->file.highest_term ||
+		 brain->lease.highest_claimed > member->file.claimed) &&
 		!(sim->mutations & HA_MUTATE_DURABLE_TERM))
 		brain_store(sim, member, brain);
 }

@@ -261,8 +261,9 @@ sim_instance_act(Sim *sim, SimMember *member, const HaDecision *decision)
 
 /* The worker's word to the launcher; what follows is PostgreSQL's. */
 void
-sim_instance_promote(Sim *sim, SimMember *member)
+sim_instance_promote(Sim *sim, SimMember *member, uint32_t claimed)
 {
+	member->claimed = claimed;
 	sim_event(sim, sim->now + sim_between(sim, 5, 200), SIM_EVENT_PROMOTED,
 			  member->number, 0, member->turn);
 }
@@ -274,9 +275,9 @@ sim_instance_promoted(Sim *sim, int number, unsigned turn)
 	SimWal	   *wal = &member->wal;
 	uint32_t	tli = sim_wal_tli(wal) + 1;
 
-	/* PostgreSQL takes the next number it sees no history file of */
-	if (tli <= sim->highest_tli && !(sim->mutations & SIM_MUTATE_NUMBER))
-		tli = sim->highest_tli + 1;
+	/* the next number, unless the launcher bars it */
+	if (tli < member->claimed)
+		tli = member->claimed;
 	if (!member->up || member->turn != turn ||
 		member->role != HA_ROLE_STANDBY)
 		return;
@@ -287,7 +288,6 @@ sim_instance_promoted(Sim *sim, int number, unsigned turn)
 	}
 	sim_trace(sim, member, "promoted to timeline %u at %llu", tli,
 			  (unsigned long long) wal->end);
-	sim->highest_tli = tli;
 	wal->stretches[wal->n++] = (SimStretch) {++sim->branches, tli, wal->end};
 	wal->end += INSTANCE_RECORD;
 	member->role = HA_ROLE_PRIMARY;

@@ -31,7 +31,7 @@ static const SimMutation mutations[] = {
 	{"file", SIM_MUTATE_FILE},
 	{"fence", SIM_MUTATE_FENCE},
 	{"remember", SIM_MUTATE_REMEMBER},
-	{"number", SIM_MUTATE_NUMBER},
+	{"claim", HA_MUTATE_CLAIM},
 };
 
 #define NMUTATIONS ((int) (sizeof(mutations) / sizeof(mutations[0])))

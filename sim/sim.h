@@ -33,7 +33,6 @@
 #define SIM_MUTATE_FILE (1 << 16)	/* two brains overwrite each other's file */
 #define SIM_MUTATE_FENCE (1 << 17)	/* commits pass whatever the deadline */
 #define SIM_MUTATE_REMEMBER (1 << 18)	/* highest_term is forgotten */
-#define SIM_MUTATE_NUMBER (1 << 19) /* a timeline's number is used twice */
 
 /* ------------------------------------------------------------------------
  * Consul
@@ -177,6 +176,7 @@ typedef struct SimFile
 	uint64_t	term;
 	uint64_t	highest_term;
 	uint64_t	seq_reserved;
+	uint32_t	claimed;
 	int			session;
 	int			boot;
 } SimFile;
@@ -220,6 +220,7 @@ typedef struct SimMember
 	HaTime		served_at;
 	HaRole		role;
 	bool		standby_signal;
+	uint32_t	claimed;		/* what the promotion asked for takes at least */
 	bool		clean_end;
 	bool		wal_end_known;
 	int			following;
@@ -291,7 +292,6 @@ typedef struct Sim
 	bool		slow;			/* the network */
 	bool		healed;
 	unsigned	branches;
-	uint32_t	highest_tli;	/* of all that were ever begun */
 	int			nleaderships;	/* in the order they began */
 	SimLeadership leaderships[SIM_LEADERSHIPS];
 	int			acked_leadership;	/* of the latest commit acknowledged */
@@ -346,7 +346,8 @@ extern void sim_instance_set(Sim *sim, SimMember *member, HaInstance instance);
 extern void sim_instance_next(Sim *sim, int member, unsigned turn);
 extern void sim_instance_act(Sim *sim, SimMember *member,
 							 const HaDecision *decision);
-extern void sim_instance_promote(Sim *sim, SimMember *member);
+extern void sim_instance_promote(Sim *sim, SimMember *member,
+								 uint32_t claimed);
 extern void sim_instance_promoted(Sim *sim, int member, unsigned turn);
 extern void sim_instance_kill(Sim *sim, SimMember *member);
 extern void sim_instance_sync(Sim *sim, SimMember *member);

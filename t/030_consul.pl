@@ -22,9 +22,9 @@ sub same_leader
 	is($leader->postmaster_pid, $postmaster, "$what: nothing was restarted");
 }
 
-# Consul frozen ten times, for longer than the lease and shorter
+# Consul frozen ten times, for longer than the lease
 my $w = $c->start_writer(100);
-for my $seconds (1, 2, 2, 3, 4, 5, 5, 6, 8, 12)
+for my $seconds (5, 5, 6, 6, 7, 8, 10, 12, 15, 30)
 {
 	$c->consul_signal('STOP');
 	sleep $seconds;

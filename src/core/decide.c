@@ -106,6 +106,9 @@ own_kinship(const HaView *v)
 {
 	if (!v->history_known)
 		return HA_KIN_UNKNOWN;
+	if (v->own_history_known && v->tli != 0 &&
+		pgha_timelines_foreign(&v->own_history, v->tli, &v->history))
+		return HA_KIN_FOREIGN;
 	return pgha_timelines_kinship(&v->history, v->tli, v->lsn);
 }
 
@@ -117,7 +120,8 @@ is_diverged(const HaView *v)
 
 	return leader != NULL &&
 		leader->tli == pgha_timelines_current(&v->history) &&
-		own_kinship(v) == HA_KIN_DIVERGED;
+		(own_kinship(v) == HA_KIN_DIVERGED ||
+		 own_kinship(v) == HA_KIN_FOREIGN);
 }
 
 /* ------------------------------------------------------------------------
@@ -673,7 +677,9 @@ when_directory_hopeless(const HaView *v)
 static bool
 when_rewind_wanted(const HaView *v)
 {
-	return is_down(v) && is_diverged(v) && v->use_pg_rewind &&
+	/* pg_rewind goes by the number, and would see nothing to do */
+	return is_down(v) && is_diverged(v) && own_kinship(v) != HA_KIN_FOREIGN &&
+		v->use_pg_rewind &&
 		v->rewinds_failed < DECIDE_REWINDS_MAX;
 }
 

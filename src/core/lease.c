@@ -157,6 +157,13 @@ lease_went_back(const HaLease *lease, const HaObservation *seen)
 		(lease->observed && seen->status_index < lease->seen.status_index);
 }
 
+void
+pgha_lease_note_timeline(HaLease *lease, uint32_t tli)
+{
+	if (tli > lease->highest_claimed)
+		lease->highest_claimed = tli;
+}
+
 /* What stays known of a lease when status no longer shows it. */
 static void
 lease_note_record(HaLease *lease, const HaObservation *seen)
@@ -177,6 +184,8 @@ lease_note_record(HaLease *lease, const HaObservation *seen)
 		lease->highest_term = record->term;
 	if (record->term > lease->my_term)
 		lease->paused_in_force = false;
+	pgha_lease_note_timeline(lease, record->claimed);
+	pgha_lease_note_timeline(lease, record->timeline);
 }
 
 /*
@@ -341,6 +350,19 @@ lease_promise(HaLease *lease, HaTime now)
 	return ttl_ms;
 }
 
+/* The number that a promotion after this write takes, or the highest known. */
+static uint32_t
+lease_claim(const HaLease *lease, HaWriteKind kind)
+{
+	uint32_t	claimed = lease->highest_claimed;
+
+	if (lease_mutated(lease, HA_MUTATE_CLAIM))
+		return 0;
+	if (lease->timeline > claimed)
+		claimed = lease->timeline;
+	return kind == HA_WRITE_TAKEOVER && lease->promotes ? claimed + 1 : claimed;
+}
+
 /* What every write has in common; remembers it as the latest sent. */
 static void
 lease_prepare(HaLease *lease, HaWriteKind kind, HaTime now, const char *self,
@@ -361,6 +383,7 @@ lease_prepare(HaLease *lease, HaWriteKind kind, HaTime now, const char *self,
 	write->lease.timeline = lease->timeline;
 	if (lease->seen.lease.timeline > write->lease.timeline)
 		write->lease.timeline = lease->seen.lease.timeline;
+	write->lease.claimed = lease_claim(lease, kind);
 }
 
 static void

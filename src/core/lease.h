@@ -11,6 +11,10 @@
  *		holder:  sent ----------- L ----------> deadline
  *		other:        received ------- L + margin -------> may take over
  *
+ * A takeover that ends in a promotion claims the number of its timeline before
+ * there is one: a leader may die between its promotion and its next heartbeat,
+ * and two timelines of one number could not be told apart.
+ *
  * An HaLease is one process's knowledge.  It starts empty with every life of a
  * worker or launcher and is never handed from one process to another.  The
  * owner feeds it what Consul said (observe, answer) and asks it what to write
@@ -34,6 +38,7 @@ typedef struct HaLeaseRecord
 	uint64_t	term;
 	uint64_t	seq;
 	uint32_t	timeline;		/* of the leader's WAL; 0 = not said */
+	uint32_t	claimed;		/* the highest number a promotion may have taken */
 	int64_t		ttl_ms;			/* L */
 	bool		paused;
 	bool		released;
@@ -106,6 +111,7 @@ typedef enum HaMutation
 	HA_MUTATE_TTL_PROMISE = 1 << 6,
 	HA_MUTATE_EMPTY_CLOCK = 1 << 7,
 	HA_MUTATE_PAUSE = 1 << 8,
+	HA_MUTATE_CLAIM = 1 << 9,
 } HaMutation;
 
 typedef struct HaLease
@@ -113,6 +119,8 @@ typedef struct HaLease
 	unsigned	mutations;
 	char		self[HA_NAME_MAX + 1];
 	uint32_t	timeline;		/* of our WAL, said in every write */
+	bool		promotes;		/* a takeover of ours begins a timeline */
+	uint32_t	highest_claimed;	/* of timelines, ever known to this node */
 
 	/* what this process promised durably: valid in this boot only */
 	uint64_t	my_term;		/* 0 = none, or from before a reboot */
@@ -166,6 +174,9 @@ extern void pgha_lease_start_seq(HaLease *lease, uint64_t first_seq);
 /* Timeouts of the cluster configuration, whenever they change. */
 extern void pgha_lease_set_timeouts(HaLease *lease, int64_t ttl_ms,
 									int64_t retry_timeout_ms);
+
+/* A timeline of that number exists somewhere. */
+extern void pgha_lease_note_timeline(HaLease *lease, uint32_t tli);
 
 /* A successful read arrived. */
 extern void pgha_lease_observe(HaLease *lease, const HaObservation *seen);

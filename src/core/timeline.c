@@ -35,6 +35,32 @@ pgha_timelines_kinship(const HaTimelines *history, uint32_t tli, HaLsn lsn)
 	return HA_KIN_DIVERGED;
 }
 
+bool
+pgha_timelines_foreign(const HaTimelines *own, uint32_t tli,
+					   const HaTimelines *history)
+{
+	int			i = 0;
+	int			j = 0;
+
+	while (j < history->nforks && history->forks[j].tli < tli)
+	{
+		const HaFork *theirs = &history->forks[j];
+
+		if (i >= own->nforks || own->forks[i].tli > theirs->tli)
+			return true;
+		if (own->forks[i].tli == theirs->tli)
+		{
+			if (own->forks[i].end != theirs->end)
+				return true;
+			j++;
+		}
+		else if (j > 0)
+			return true;
+		i++;
+	}
+	return false;
+}
+
 /* One "X/X" position; returns the character after it, or NULL. */
 static const char *
 timeline_lsn(const char *text, HaLsn *lsn)

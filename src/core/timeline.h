@@ -30,6 +30,7 @@ typedef enum HaKinship
 	HA_KIN_SAME,				/* on the cluster's current timeline */
 	HA_KIN_BEHIND,				/* on an ancestor, not past its end: follow */
 	HA_KIN_DIVERGED,			/* past the fork, or on a foreign timeline */
+	HA_KIN_FOREIGN,				/* on a number that means another timeline here */
 } HaKinship;
 
 /*
@@ -41,6 +42,14 @@ extern uint32_t pgha_timelines_current(const HaTimelines *history);
 /* How a copy of the data whose WAL ends at (tli, lsn) relates to a history. */
 extern HaKinship pgha_timelines_kinship(const HaTimelines *history,
 										uint32_t tli, HaLsn lsn);
+
+/*
+ * Whether timeline tli, which began as `own` says, is another one than the
+ * history's of that number, or of its future.  A history that ends early, or
+ * that lost its oldest forks, proves nothing.
+ */
+extern bool pgha_timelines_foreign(const HaTimelines *own, uint32_t tli,
+								   const HaTimelines *history);
 
 /*
  * Parse the text of a PostgreSQL .history file ("tli<TAB>X/X<TAB>reason").

@@ -109,6 +109,7 @@ typedef struct HaView
 	uint64_t	lease_term;		/* what status says; 0 = no lease */
 	uint64_t	highest_shown;	/* the highest term it said in this life */
 	uint64_t	lease_seq;
+	uint32_t	claimed;		/* the lease's: what a promotion may take at least */
 	HaLsn		optime;			/* the leader's last position in status */
 	bool		end_known;		/* released, and optime is the end of WAL */
 	char		leader[HA_NAME_MAX + 1];	/* holder of a lease not released */
@@ -131,6 +132,8 @@ typedef struct HaView
 	uint64_t	sysid;			/* 0 = unknown */
 	uint32_t	tli;			/* of the last WAL on disk; 0 = unknown */
 	HaLsn		lsn;			/* primary: flushed; standby: received; down: end */
+	bool		own_history_known;
+	HaTimelines own_history;	/* where the timelines before ours ended */
 	HaWalEnd	wal_end;
 	bool		wal_clean_end;	/* shut down as primary, lsn is the very end */
 	bool		was_primary;	/* pg_control: a primary's directory */

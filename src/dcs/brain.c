@@ -95,6 +95,8 @@ brain_store_term(HaBrain *brain, HaTermWish wish)
 
 	file.term = brain->lease.my_term;
 	file.highest_term = brain->lease.highest_term;
+	if (file.claimed < brain->lease.highest_claimed)
+		file.claimed = brain->lease.highest_claimed;
 	memcpy(file.session, brain->session, sizeof(file.session));
 	if (!pgha_state_merge_term(brain->state_dir, &file, wish, why))
 	{
@@ -136,6 +138,7 @@ brain_begin(HaBrain *brain, char *why)
 	pgha_lease_init(&brain->lease, brain->name, file->term,
 					file->highest_term,
 					file->seq_reserved - HA_SEQ_BLOCK + 1);
+	brain->lease.highest_claimed = (uint32_t) file->claimed;
 	return true;
 }
 
@@ -324,6 +327,7 @@ brain_read_members(HaBrain *brain, const HaConsulAnswer *answer)
 			continue;
 		member->modify_index = key->modify_index;
 		snprintf(member->session, sizeof(member->session), "%s", key->session);
+		pgha_lease_note_timeline(&brain->lease, member->tli);
 		brain->nmembers++;
 	}
 }
@@ -384,7 +388,8 @@ brain_read(HaBrain *brain, const HaConsulAnswer *answer, bool consistent)
 	brain->read_at = answer->received_at;
 
 	/* a restored Consul must not make this node forget what it has seen */
-	if (brain->lease.highest_term > brain->file.highest_term)
+	if (brain->lease.highest_term > brain->file.highest_term ||
+		brain->lease.highest_claimed > brain->file.claimed)
 		brain_store_term(brain, HA_TERM_STORE);
 }
 
@@ -551,6 +556,7 @@ brain_view_lease(HaBrain *brain, HaTime now, HaView *view)
 	view->lease_term = record->present ? record->term : 0;
 	view->lease_seq = record->present ? record->seq : 0;
 	view->highest_shown = lease->highest_shown;
+	view->claimed = record->claimed;
 	view->optime = lease->seen.optime;
 	view->end_known = record->released && record->end_known;
 	memcpy(view->successor, record->successor, sizeof(view->successor));

@@ -51,6 +51,7 @@ typedef struct HaLeaderWrite
 {
 	HaLsn		optime;
 	uint32_t	timeline;		/* 0 = not known */
+	bool		promotes;		/* a takeover: the instance is a standby */
 	bool		paused;
 	uint64_t	sysid;			/* restores `initialize` if it is absent */
 	char	   *history;		/* the caller's; NULL = leave the key alone */

@@ -243,6 +243,7 @@ brain_takeover(HaBrain *brain, const HaLeaderWrite *write, const char *config,
 	BrainTxn	txn;
 
 	brain->lease.timeline = write->timeline;
+	brain->lease.promotes = write->promotes;
 	if (!brain->session_held || brain->write.id != 0 ||
 		!brain_reserve_seq(brain) || !brain_claim_term(brain) ||
 		!pgha_lease_prepare_takeover(&brain->lease, pgha_now(), brain->name,

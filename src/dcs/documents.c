@@ -29,6 +29,7 @@ lease_parse(const json_t *object, HaLeaseRecord *lease, char *why)
 {
 	uint64_t	ttl_ms = 0;
 	uint64_t	timeline = 0;
+	uint64_t	claimed = 0;
 
 	if (!json_is_object(object))
 		return pgha_why(why, "lease is not an object");
@@ -57,7 +58,11 @@ lease_parse(const json_t *object, HaLeaseRecord *lease, char *why)
 	if (!pgha_json_get_number(object, "timeline", &timeline) ||
 		timeline > UINT32_MAX)
 		return pgha_why(why, "lease has no valid timeline");
+	if (!pgha_json_get_number(object, "claimed_timeline", &claimed) ||
+		claimed > UINT32_MAX)
+		return pgha_why(why, "lease has no valid claimed_timeline");
 	lease->timeline = (uint32_t) timeline;
+	lease->claimed = (uint32_t) claimed;
 	lease->ttl_ms = (int64_t) ttl_ms;
 	lease->present = true;
 	return true;
@@ -143,6 +148,9 @@ set_lease(json_t *document, const HaLeaseRecord *lease)
 	failed |= pgha_json_set_number(object, "ttl_ms", (uint64_t) lease->ttl_ms);
 	if (lease->timeline != 0)
 		failed |= pgha_json_set_number(object, "timeline", lease->timeline);
+	if (lease->claimed != 0)
+		failed |= pgha_json_set_number(object, "claimed_timeline",
+									   lease->claimed);
 	failed |= pgha_json_set_bool(object, "paused", lease->paused);
 	failed |= pgha_json_set_bool(object, "released", lease->released);
 	if (lease->end_known)

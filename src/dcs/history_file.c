@@ -103,25 +103,49 @@ history_is_news(const HaHistoryDoc *doc, const HaHistoryDoc *known)
 	return last->tli != known_last->tli || last->end != known_last->end;
 }
 
+/* The file's text, malloc'd; NULL if there is none. */
+static char *
+history_read(const char *pgdata, uint32_t tli, struct stat *st)
+{
+	char		path[PATH_MAX];
+	char		why[HA_WHY_MAX];
+	size_t		len;
+	bool		missing;
+
+	if (tli <= 1 ||
+		snprintf(path, sizeof(path), "%s/pg_wal/%08X.history", pgdata,
+				 tli) >= (int) sizeof(path) ||
+		stat(path, st) != 0)
+		return NULL;
+	return pgha_file_read(path, HISTORY_FILE_MAX, &len, &missing, why);
+}
+
+bool
+pgha_history_own(const char *pgdata, uint32_t tli, HaTimelines *own)
+{
+	struct stat st;
+	char	   *text;
+	bool		known;
+
+	own->nforks = 0;
+	own->known = 0;
+	if (tli == 1)
+		return true;
+	text = history_read(pgdata, tli, &st);
+	known = text != NULL && pgha_timelines_parse(text, own) && own->nforks > 0;
+	free(text);
+	return known;
+}
+
 char *
 pgha_history_news(const char *pgdata, uint32_t tli, const HaHistoryDoc *known,
 				  const char *self)
 {
 	static HaHistoryDoc doc;
 	static HaTimelines forks;
-	char		path[PATH_MAX];
-	char		why[HA_WHY_MAX];
 	struct stat st;
-	size_t		len;
-	bool		missing;
-	char	   *text;
+	char	   *text = history_read(pgdata, tli, &st);
 
-	if (tli <= 1 ||
-		snprintf(path, sizeof(path), "%s/pg_wal/%08X.history", pgdata,
-				 tli) >= (int) sizeof(path) ||
-		stat(path, &st) != 0)
-		return NULL;
-	text = pgha_file_read(path, HISTORY_FILE_MAX, &len, &missing, why);
 	if (text == NULL)
 		return NULL;
 	doc.nlines = 0;

@@ -16,4 +16,11 @@
 extern char *pgha_history_news(const char *pgdata, uint32_t tli,
 							   const HaHistoryDoc *known, const char *self);
 
+/*
+ * Where the timelines before `tli` ended, as its history in pgdata says.
+ * False: it has none there (timeline 1 needs none).
+ */
+extern bool pgha_history_own(const char *pgdata, uint32_t tli,
+							 HaTimelines *own);
+
 #endif							/* PGHA_HISTORY_FILE_H */

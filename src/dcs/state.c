@@ -296,6 +296,7 @@ pgha_state_read_term(const char *dir, HaTermFile *file, char *why)
 		have_number(document, "highest_term", &file->highest_term) &&
 		have_number(document, "index", &file->index) &&
 		have_number(document, "seq_reserved", &file->seq_reserved) &&
+		have_number(document, "claimed_timeline", &file->claimed) &&
 		have_text(document, "session", file->session, sizeof(file->session)) &&
 		have_text(document, "boot", boot, sizeof(boot));
 	json_decref(document);
@@ -321,17 +322,20 @@ pgha_state_write_term(const char *dir, const HaTermFile *file, char *why)
 	if (!read_boot_id(boot, why))
 		return false;
 	if (file->term > INT64_MAX || file->highest_term > INT64_MAX ||
-		file->index > INT64_MAX || file->seq_reserved > INT64_MAX)
+		file->index > INT64_MAX || file->seq_reserved > INT64_MAX ||
+		file->claimed > UINT32_MAX)
 		return pgha_why(why, "a number for lease.json is out of range");
 	return write_document(dir, "lease.json",
-						  json_pack("{s:I, s:I, s:I, s:s, s:s, s:I}",
+						  json_pack("{s:I, s:I, s:I, s:s, s:s, s:I, s:I}",
 									"term", (json_int_t) file->term,
 									"highest_term",
 									(json_int_t) file->highest_term,
 									"index", (json_int_t) file->index,
 									"session", file->session,
 									"boot", boot, "seq_reserved",
-									(json_int_t) file->seq_reserved), why);
+									(json_int_t) file->seq_reserved,
+									"claimed_timeline",
+									(json_int_t) file->claimed), why);
 }
 
 static uint64_t
@@ -349,6 +353,7 @@ merge_term(HaTermFile *file, const HaTermFile *disk, HaTermWish wish)
 	file->highest_term = greater(file->highest_term, disk->term);
 	file->highest_term = greater(file->highest_term, file->term);
 	file->seq_reserved = greater(file->seq_reserved, disk->seq_reserved);
+	file->claimed = greater(file->claimed, disk->claimed);
 	if (wish & HA_TERM_CLAIM)
 		file->term = ++file->highest_term;
 	if (wish & HA_TERM_RESERVE)

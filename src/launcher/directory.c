@@ -276,6 +276,79 @@ pgha_directory_read_control(const HaNode *node, HaControl *control, char *why)
 	return true;
 }
 
+/* ------------------------------------------------------------------------
+ * Numbers of timelines
+ * ------------------------------------------------------------------------
+ */
+
+/* a claim further ahead is no claim of a cluster that works */
+#define SKIPPED_MAX 1000
+
+#define SKIPPED_TEXT "# number given to another leadership, skipped by pg_ha\n"
+
+bool
+pgha_directory_skip_timelines(const HaNode *node, uint32_t tli,
+							  uint32_t claimed, char *why)
+{
+	char		name[32];
+	char		path[PATH_MAX];
+	FILE	   *file;
+
+	if (claimed > tli && claimed - tli > SKIPPED_MAX)
+	{
+		snprintf(why, HA_WHY_MAX, "timeline %u was claimed, and the data "
+				 "directory is on %u", claimed, tli);
+		return false;
+	}
+	for (uint32_t skipped = tli + 1; skipped < claimed; skipped++)
+	{
+		snprintf(name, sizeof(name), "pg_wal/%08X.history", skipped);
+		if (!pgha_directory_path(node, name, path, why))
+			return false;
+		file = fopen(path, "wxe");
+		if (!file && errno == EEXIST)
+			continue;
+		if (!file || fputs(SKIPPED_TEXT, file) == EOF || fclose(file) != 0)
+		{
+			snprintf(why, HA_WHY_MAX, "could not write \"%.120s\": %s", path,
+					 strerror(errno));
+			return false;
+		}
+	}
+	return true;
+}
+
+void
+pgha_directory_forget_skipped(const HaNode *node)
+{
+	char		path[PATH_MAX];
+	char		why[HA_WHY_MAX];
+	char		text[sizeof(SKIPPED_TEXT)];
+	struct dirent *entry;
+	DIR		   *dir = pgha_directory_path(node, "pg_wal", path, why) ?
+		opendir(path) : NULL;
+
+	while (dir && (entry = readdir(dir)) != NULL)
+	{
+		FILE	   *file;
+		int			fd;
+
+		if (!strstr(entry->d_name, ".history") ||
+			(fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC)) < 0)
+			continue;
+		file = fdopen(fd, "r");
+		if (file && fgets(text, sizeof(text), file) &&
+			strcmp(text, SKIPPED_TEXT) == 0)
+			unlinkat(dirfd(dir), entry->d_name, 0);
+		if (file)
+			fclose(file);
+		else
+			close(fd);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 /* 1 empty or absent, 0 not empty, -1 can't be read */
 static int
 directory_is_empty(const HaNode *node, char *why)

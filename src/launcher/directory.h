@@ -37,6 +37,17 @@ extern char **pgha_directory_names(const char *path, int max, bool *more,
 								   char *why);
 extern void pgha_directory_free_names(char **names);
 
+/*
+ * See to it that a promotion from timeline tli takes the number claimed or a
+ * higher one: PostgreSQL takes the next number that no history file has, so
+ * those between get an empty one.  No history leads to them, and nobody follows
+ * them; while in recovery they would hide real ones, hence forget_skipped
+ * before a start as a standby.
+ */
+extern bool pgha_directory_skip_timelines(const HaNode *node, uint32_t tli,
+										  uint32_t claimed, char *why);
+extern void pgha_directory_forget_skipped(const HaNode *node);
+
 extern bool pgha_directory_fsync(const char *path, char *why);
 
 #endif							/* PGHA_DIRECTORY_H */

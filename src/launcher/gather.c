@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dcs/history_file.h"
 #include "launcher/directory.h"
 #include "launcher/instance.h"
 #include "launcher/wal_end.h"
@@ -134,6 +135,8 @@ gather_position(const HaLauncher *launcher, HaView *view)
 		case HA_CONTROL_IN_PRODUCTION:
 			break;
 	}
+	view->own_history_known = pgha_history_own(launcher->node->data_directory,
+											   view->tli, &view->own_history);
 	if (launcher->wal_end != HA_WAL_END_UNKNOWN)
 	{
 		view->wal_end = launcher->wal_end;

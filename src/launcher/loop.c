@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launcher/directory.h"
+
 /* an idle launcher looks again at least so often */
 #define LOOP_IDLE_MS 5000
 
@@ -99,6 +101,10 @@ loop_answer(HaLauncher *launcher, const char *action, const char *error)
 static void
 loop_worker_acts(HaLauncher *launcher, json_t *message)
 {
+	uint32_t	tli = (uint32_t)
+		json_integer_value(json_object_get(message, "timeline"));
+	uint32_t	claimed = (uint32_t)
+		json_integer_value(json_object_get(message, "claimed"));
 	const char *action = json_string_value(json_object_get(message, "action"));
 	const char *why = json_string_value(json_object_get(message, "why"));
 	char		error[HA_WHY_MAX] = "unknown action";
@@ -110,8 +116,10 @@ loop_worker_acts(HaLauncher *launcher, json_t *message)
 				 (int) json_integer_value(json_object_get(message, "rule")),
 				 why != NULL ? why : "");
 	if (strcmp(action, "promote") == 0)
-		done = pgha_postmaster_promote(&launcher->postmaster, launcher->node,
-									   error);
+		done = pgha_directory_skip_timelines(launcher->node, tli, claimed,
+											 error) &&
+			pgha_postmaster_promote(&launcher->postmaster, launcher->node,
+									error);
 	else if (strcmp(action, "rejoin") == 0)
 		done = launcher->rejoin_requested = true;
 	loop_answer(launcher, action, done ? NULL : error);

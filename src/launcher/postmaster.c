@@ -101,6 +101,7 @@ set_signal_files(const HaNode *node, bool as_primary, char *why)
 				 "point-in-time recovery has to be finished by hand");
 		return false;
 	}
+	pgha_directory_forget_skipped(node);
 	return pgha_directory_set_standby(node, !as_primary, why);
 }
 

@@ -24,6 +24,7 @@ act_leader_write(HaWorker *worker, HaLeaderWrite *write,
 	memset(write, 0, sizeof(*write));
 	write->optime = view->lsn;
 	write->timeline = view->tli;
+	write->promotes = view->role != HA_ROLE_PRIMARY;
 	write->sysid = view->sysid;
 	write->paused = worker->decision.paused;
 	write->nslots = -1;
@@ -104,10 +105,12 @@ act_ask_launcher(HaWorker *worker, const char *action)
 
 	worker_event(worker, rule->id, action, rule->why, true);
 	(void) worker_link_send(worker,
-							json_pack("{s:s, s:s, s:i, s:s, s:s}",
+							json_pack("{s:s, s:s, s:i, s:s, s:s, s:i, s:i}",
 									  "type", "act", "action", action,
 									  "rule", rule->id, "why", rule->why,
-									  "target", worker->decision.target));
+									  "target", worker->decision.target,
+									  "timeline", (int) worker->view.tli,
+									  "claimed", (int) worker->view.claimed));
 }
 
 static void

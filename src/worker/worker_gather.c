@@ -124,6 +124,18 @@ gather_following(const HaWorker *worker, HaView *view)
 	}
 }
 
+/* It can't change while the timeline is the same. */
+static void
+gather_own_history(HaWorker *worker, HaView *view)
+{
+	if (worker->own_tli != view->tli &&
+		pgha_history_own(DataDir, view->tli, &worker->own_history))
+		worker->own_tli = view->tli;
+	view->own_history_known = view->tli != 0 && worker->own_tli == view->tli;
+	if (view->own_history_known)
+		view->own_history = worker->own_history;
+}
+
 /* Crash recovery of a primary is neither role; it has no lease to use. */
 static bool
 gather_in_crash_recovery(void)
@@ -170,6 +182,7 @@ worker_gather(HaWorker *worker, HaTime now)
 		gather_watch_receiver();
 	}
 	view->promoting = worker->promoting;
+	gather_own_history(worker, view);
 	gather_following(worker, view);
 
 	/* a ballot is a promise about one vacancy: over when that is */

@@ -66,6 +66,8 @@ typedef struct HaWorker
 	char		seen_leader[HA_NAME_MAX + 1];	/* for the event of a change */
 	uint64_t	seen_term;
 	HaTime		permits_since;	/* of the view */
+	uint32_t	own_tli;		/* whose beginning own_history tells; 0 = none */
+	HaTimelines own_history;
 	uint32_t	told_tli;		/* whose history a heartbeat was sent with */
 
 	/* slots of members gone: since when */

@@ -356,6 +356,42 @@ test_takeover(void)
 	   "a heartbeat follows, on the new index, with a new seq");
 }
 
+/* Two leaderships that die before they tell of their timelines. */
+static void
+test_claim(void)
+{
+	HaLease		lease;
+	HaLeaseWrite write;
+	HaObservation seen = status(10, "pg1", 7, 1);
+
+	seen.lease.timeline = 2;
+	seen.lease.claimed = 3;
+	begin(&lease, 0);
+	lease.timeline = 2;
+	lease.promotes = true;
+	keep_seeing(&lease, 1000, 1000 + WAIT, seen);
+	ok(takeover(&lease, 1000 + WAIT, &write) && write.lease.claimed == 4 &&
+	   write.lease.timeline == 2,
+	   "a takeover claims a number that no leadership had");
+	done(&lease, 1500 + WAIT, 20);
+	ok(heartbeat(&lease, 1600 + WAIT, false, &write) &&
+	   write.lease.claimed == 4, "a heartbeat keeps it");
+
+	begin(&lease, 0);
+	lease.timeline = 2;
+	keep_seeing(&lease, 1000, 1000 + WAIT, seen);
+	ok(takeover(&lease, 1000 + WAIT, &write) && write.lease.claimed == 3,
+	   "a primary that takes over begins no timeline");
+
+	begin(&lease, 0);
+	lease.timeline = 2;
+	lease.promotes = true;
+	pgha_lease_note_timeline(&lease, 8);
+	see(&lease, 100000, released(19, 7, ""));
+	ok(takeover(&lease, 100000, &write) && write.lease.claimed == 9,
+	   "a timeline that some member is on counts, too");
+}
+
 static void
 test_takeover_too_early(void)
 {
@@ -887,6 +923,7 @@ main(void)
 	test_gaps();
 	test_overtaking_reads();
 	test_takeover();
+	test_claim();
 	test_takeover_too_early();
 	test_takeover_lost_answer();
 	test_takeover_repeated();

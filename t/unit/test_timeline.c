@@ -60,6 +60,36 @@ test_kinship(void)
 }
 
 static void
+test_foreign(void)
+{
+	static const HaTimelines theirs = {2, 0, {{1, 0x1000}, {2, 0x3000}}};
+	static const HaTimelines other_end = {2, 0, {{1, 0x1000}, {2, 0x3001}}};
+	static const HaTimelines other_start = {1, 0, {{1, 0x1001}}};
+	static const HaTimelines left_out = {1, 0, {{1, 0x1000}}};
+	static const HaTimelines more = {3, 0, {{1, 0x1000}, {2, 0x3000}, {3, 0x4000}}};
+	static const HaTimelines trimmed = {1, 0, {{2, 0x3000}}};
+	static const HaTimelines between = {2, 0, {{1, 0x1000}, {4, 0x5000}}};
+	static const HaTimelines none = {0, 0, {{0, 0}}};
+
+	ok(!pgha_timelines_foreign(&theirs, 3, &theirs), "the same history");
+	ok(pgha_timelines_foreign(&other_end, 3, &theirs),
+	   "one that began a byte later is another timeline");
+	ok(pgha_timelines_foreign(&other_start, 2, &theirs),
+	   "so is an ancestor that did");
+	ok(!pgha_timelines_foreign(&left_out, 2, &theirs), "a true ancestor");
+	ok(pgha_timelines_foreign(&left_out, 3, &theirs),
+	   "one that lacks an ancestor");
+	ok(!pgha_timelines_foreign(&more, 4, &theirs),
+	   "a history that ends early proves nothing");
+	ok(!pgha_timelines_foreign(&theirs, 3, &trimmed),
+	   "nor does one that lost its oldest forks");
+	ok(pgha_timelines_foreign(&more, 5, &between),
+	   "an ancestor that the other skipped");
+	ok(!pgha_timelines_foreign(&none, 1, &theirs),
+	   "the first timeline is the same everywhere");
+}
+
+static void
 test_parse(void)
 {
 	HaTimelines history;
@@ -129,6 +159,7 @@ main(void)
 {
 	test_current();
 	test_kinship();
+	test_foreign();
 	test_parse();
 	test_parse_refuses();
 	test_parse_limit();
