@@ -56,12 +56,13 @@ same_leader('Consul frozen ten times');
 }
 
 # Consul restarted (its data kept)
+for my $time (1 .. 3)
 {
 	$c->consul_signal('KILL');
 	$c->reap($_->{pid}) for @{ $c->{consul} };
 	sleep 4;
 	$c->start_consul;
-	same_leader('Consul killed and restarted');
+	same_leader("Consul killed and restarted, $time");
 }
 
 # an operator destroys the session, deletes the leader key, overwrites it

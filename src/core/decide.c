@@ -17,6 +17,12 @@
 /* how often a rewind may fail before the directory is cloned anew */
 #define DECIDE_REWINDS_MAX 2
 
+/* how often a server may start its processes anew without serving once */
+#define DECIDE_CRASHES_MAX 2
+
+/* how long a crashed server may be without a worker */
+#define DECIDE_WORKER_GONE_MS 4000
+
 /* how often a standby may fail to start before its directory is cloned anew */
 #define DECIDE_STARTS_MAX 5
 
@@ -130,6 +136,36 @@ is_diverged(const HaView *v)
  */
 
 static bool
+health_timeout_over(const HaView *v, HaTime since)
+{
+	return since != 0 &&
+		v->now >= decide_after(since, v->timeouts.health_timeout_ms);
+}
+
+/*
+ * A postmaster whose worker never came has primary_start_timeout; one that
+ * starts its processes anew brings a worker at once, or can't.
+ */
+static bool
+worker_is_silent(const HaView *v)
+{
+	if (v->instance == HA_INSTANCE_STARTING)
+		return v->crashes > 0 && v->heard_at != 0 &&
+			v->now >= decide_after(v->heard_at, DECIDE_WORKER_GONE_MS);
+	return is_running(v) && health_timeout_over(v, v->heard_at);
+}
+
+static bool
+when_instance_hangs(const HaView *v)
+{
+	return is_launcher(v) && !v->paused &&
+		(v->instance == HA_INSTANCE_STARTING || is_running(v) ||
+		 v->instance == HA_INSTANCE_STOPPING) &&
+		(v->kill_requested || v->crashes >= DECIDE_CRASHES_MAX ||
+		 health_timeout_over(v, v->stuck_since) || worker_is_silent(v));
+}
+
+static bool
 when_operator_stops(const HaView *v)
 {
 	return is_launcher(v) && v->stop_requested &&
@@ -228,10 +264,27 @@ when_permits_overdue(const HaView *v)
 		v->now >= decide_after(v->permits_since, v->timeouts.retry_timeout_ms);
 }
 
+/* somebody who could lead instead */
 static bool
-when_canary_late(const HaView *v)
+has_stand_in(const HaView *v)
 {
-	return is_ours(v) && is_running(v) && v->canary_late;
+	for (int i = 0; i < v->nmembers; i++)
+	{
+		const HaMember *m = &v->members[i];
+
+		if (strcmp(m->name, v->self) != 0 && m->pgha && m->launcher &&
+			m->running && m->role == HA_ROLE_STANDBY && !m->nofailover)
+			return true;
+	}
+	return false;
+}
+
+/* a disk that hangs hangs everybody who commits */
+static bool
+when_wal_hangs(const HaView *v)
+{
+	return is_ours(v) && is_primary(v) && !v->paused &&
+		has_stand_in(v) && health_timeout_over(v, v->wal_moved_at);
 }
 
 /* ------------------------------------------------------------------------
@@ -709,6 +762,9 @@ always(const HaView *v)
 
 static const HaRule rules[] = {
 	/* 1xx: safety, and the launcher beside a worker */
+	{100, when_instance_hangs, HA_ACTION_KILL,
+	"the instance has shown no life for health_timeout, or crashes each time it recovers",
+	NULL},
 	{101, when_operator_stops, HA_ACTION_STOP,
 	"the node is to be stopped", NULL},
 	{102, when_worker_wants_rejoin, HA_ACTION_STOP,
@@ -737,8 +793,8 @@ static const HaRule rules[] = {
 	"another member has taken over", NULL},
 	{114, when_maybe_taken_over, HA_ACTION_CONFIRM,
 	"another member seems to have taken over", NULL},
-	{115, when_canary_late, HA_ACTION_CLOSE,
-	"the instance does not prove that it is alive", NULL},
+	{115, when_wal_hangs, HA_ACTION_KILL,
+	"the leader's WAL has not reached the disk for health_timeout", NULL},
 	{116, when_pause_ends, HA_ACTION_END_PAUSE,
 	"the pause is over: new commits need a running lease", NULL},
 	{117, when_permits_overdue, HA_ACTION_END_PERMITS,

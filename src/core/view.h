@@ -55,6 +55,7 @@ typedef struct HaTimeouts
 	int64_t		primary_start_timeout_ms;
 	int64_t		primary_stop_timeout_ms;
 	int64_t		member_slots_ttl_ms;
+	int64_t		health_timeout_ms;
 	int64_t		maximum_lag_on_failover;	/* bytes */
 } HaTimeouts;
 
@@ -141,7 +142,11 @@ typedef struct HaView
 	char		following[HA_NAME_MAX + 1]; /* the member conninfo points at */
 	bool		launcher_present;
 	bool		nofailover;
-	bool		canary_late;	/* WAL write or postmaster older than allowed */
+	HaTime		wal_moved_at;	/* primary: WAL last reached the disk, or had not to */
+	HaTime		heard_at;		/* launcher: the worker spoke last; 0 = never */
+	HaTime		stuck_since;	/* launcher: the postmaster is stopped; 0 = isn't */
+	bool		kill_requested; /* launcher: the worker asked for it */
+	int			crashes;		/* launcher: under one postmaster, since it last served */
 	bool		fresh;			/* made by our initdb, the scope is not won yet */
 	HaTime		served_at;		/* when the instance last ran; 0 = not in this life */
 	bool		use_pg_rewind;

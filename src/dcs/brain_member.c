@@ -33,12 +33,20 @@ member_retry_at(const HaConsulAnswer *answer)
  * ------------------------------------------------------------------------
  */
 
+/*
+ * A server that has just become leader may not know a session yet that it will
+ * know in a moment, and that holds our name.  So what is said to be gone is
+ * destroyed before another is made: that goes through Consul's log.
+ */
 void
 brain_session_lost(HaBrain *brain)
 {
 	if (brain->session[0] != '\0')
+	{
 		brain_report(brain, HA_REPORT_WARNING,
 					 "session %s is gone, making a new one", brain->session);
+		memcpy(brain->lost_session, brain->session, sizeof(brain->session));
+	}
 	brain->session[0] = '\0';
 	brain->session_held = false;
 	brain->member_landed = false;
@@ -122,11 +130,32 @@ member_session_renewed(void *arg, const HaConsulAnswer *answer)
 }
 
 static void
+member_session_destroyed(void *arg, const HaConsulAnswer *answer)
+{
+	HaBrain    *brain = arg;
+
+	brain->renewal.id = 0;
+	brain->renewal.due = member_retry_at(answer);
+	brain_answered(brain, answer);
+	if (answer->result != HA_CONSUL_OK &&
+		answer->result != HA_CONSUL_NOT_FOUND)
+		return;
+	brain->lost_session[0] = '\0';
+	brain->renewal.due = 0;
+}
+
+static void
 member_tick_session(HaBrain *brain, HaTime now)
 {
 	if (brain->renewal.id != 0 || now < brain->renewal.due)
 		return;
-	if (brain->session[0] == '\0')
+	if (brain->session[0] == '\0' && brain->lost_session[0] != '\0')
+		brain->renewal.id = pgha_consul_session_destroy(brain->config.consul,
+														brain->lost_session,
+														brain_timeout_ms(brain),
+														member_session_destroyed,
+														brain);
+	else if (brain->session[0] == '\0')
 		member_create_session(brain);
 	else
 		brain->renewal.id = pgha_consul_session_renew(brain->config.consul,

@@ -35,6 +35,7 @@ struct HaBrain
 
 	/* the session and the name */
 	char		session[HA_SESSION_MAX + 1];
+	char		lost_session[HA_SESSION_MAX + 1];	/* to be destroyed */
 	bool		session_held;
 	int			session_ttl_ms;
 	BrainRequest renewal;

@@ -17,6 +17,7 @@
 
 /* the least that leaves a network round trip and a scheduler some room */
 #define RETRY_TIMEOUT_MIN_MS 500
+#define HEALTH_TIMEOUT_MIN_MS 2000
 #define LOOP_WAIT_MIN_MS 100
 
 typedef struct Unit
@@ -56,6 +57,7 @@ enum
 	QUANTITY_START_TIMEOUT,
 	QUANTITY_STOP_TIMEOUT,
 	QUANTITY_SLOTS_TTL,
+	QUANTITY_HEALTH_TIMEOUT,
 	QUANTITY_MAXIMUM_LAG,
 	QUANTITIES
 };
@@ -78,6 +80,9 @@ static const Quantity quantities[QUANTITIES] = {
 	[QUANTITY_SLOTS_TTL] = {"member_slots_ttl", NULL,
 		offsetof(HaTimeouts, member_slots_ttl_ms),
 	30 * 60000, 0, 3650 * DAY_MS, time_units, 1000},
+	[QUANTITY_HEALTH_TIMEOUT] = {"health_timeout", NULL,
+		offsetof(HaTimeouts, health_timeout_ms),
+	10000, HEALTH_TIMEOUT_MIN_MS, DAY_MS, time_units, 1000},
 	[QUANTITY_MAXIMUM_LAG] = {"maximum_lag_on_failover", NULL,
 		offsetof(HaTimeouts, maximum_lag_on_failover),
 	1048576, 0, INT64_C(1) << 62, byte_units, 1},

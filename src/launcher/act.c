@@ -576,6 +576,9 @@ launcher_act(HaLauncher *launcher)
 			act_stop(launcher);
 			break;
 		case HA_ACTION_KILL:
+			if (launcher->postmaster.pid != 0)
+				launcher_event(launcher, launcher->decision.rule, "kill",
+							   pgha_rule(launcher->decision.rule)->why);
 			(void) pgha_instance_kill(launcher->node);
 			break;
 		case HA_ACTION_FIND_WAL_END:

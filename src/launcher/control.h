@@ -7,13 +7,14 @@
  *
  *	worker to launcher
  *		{"type":"hello","version":1,"pid":N,"postmaster":N}
- *		{"type":"state", ...}	whenever something changed, see below
- *		{"type":"act","action":"promote"|"rejoin"|"restart"|"stop","rule":N,
- *		 "why":"...","target":"member"}
+ *		{"type":"state", ...}	when something changed, or each second; see below
+ *		{"type":"act","action":"promote"|"rejoin"|"kill","rule":N,"why":"...",
+ *		 "target":"member","timeline":N,"claimed":N}
  *		{"type":"config","config":{...},"index":N}	to be rendered, reloaded
  *
  *	launcher to worker
  *		{"type":"hello","version":1,"pid":N}
+ *		{"type":"alive"}		each second
  *		{"type":"done","action":"...","error":"..."}	error absent = done
  *		{"type":"applied","index":N,"left_out":{"name":"why"}}
  *

@@ -19,6 +19,9 @@
 /* a postmaster's worker connects when it starts, before any recovery */
 #define GATHER_WORKER_MS 10000
 
+/* the loop comes round more often, unless this process was stopped */
+#define GATHER_AWAKE_MS 5000
+
 /* Say once that the server we started runs without us. */
 static void
 gather_worker_missing(const HaLauncher *launcher, HaTime now)
@@ -73,6 +76,26 @@ gather_processes(const HaLauncher *launcher, char *why)
 	return HA_INSTANCE_DYING;
 }
 
+/*
+ * Signs of life.  Time that passed while this process did not run counts for
+ * nobody: the whole node was stopped or suspended.
+ */
+static void
+gather_health(HaLauncher *launcher, HaTime now)
+{
+	if (launcher->looked_at != 0 &&
+		now > launcher->looked_at + GATHER_AWAKE_MS * HA_NS_PER_MS)
+	{
+		launcher->heard_at = now;
+		launcher->stuck_since = 0;
+	}
+	launcher->looked_at = now;
+	if (!pgha_postmaster_stuck(&launcher->postmaster))
+		launcher->stuck_since = 0;
+	else if (launcher->stuck_since == 0)
+		launcher->stuck_since = now;
+}
+
 /* Find out what the instance is doing; notes when that changed. */
 void
 launcher_look(HaLauncher *launcher, HaTime now)
@@ -81,6 +104,7 @@ launcher_look(HaLauncher *launcher, HaTime now)
 	char		why[HA_WHY_MAX] = "";
 	HaInstance	instance = gather_processes(launcher, why);
 
+	gather_health(launcher, now);
 	if (instance == HA_INSTANCE_UNKNOWN && why[0] == '\0')
 		instance = pgha_directory_state(launcher->node, &launcher->control,
 										why);
@@ -95,8 +119,6 @@ launcher_look(HaLauncher *launcher, HaTime now)
 					 why);
 		memcpy(said, why, sizeof(said));
 	}
-	if (instance == HA_INSTANCE_RUNNING)
-		launcher->served_at = now;
 	gather_worker_missing(launcher, now);
 	if (instance == launcher->instance)
 		return;
@@ -151,6 +173,10 @@ gather_instance(const HaLauncher *launcher, HaView *view)
 	view->instance_since = launcher->instance_since;
 	view->served_at = launcher->served_at;
 	view->launcher_present = true;
+	view->heard_at = launcher->heard_at;
+	view->stuck_since = launcher->stuck_since;
+	view->kill_requested = launcher->kill_requested;
+	view->crashes = launcher->crashes;
 	view->standby_signal = pgha_directory_has(launcher->node,
 											  "standby.signal");
 	view->was_primary = !view->standby_signal;
@@ -174,6 +200,12 @@ launcher_gather(HaLauncher *launcher, HaTime now)
 	memset(view, 0, sizeof(*view));
 	if (launcher->brain != NULL)
 		pgha_brain_view(launcher->brain, now, view);
+	else
+	{
+		/* the worker's cluster, as far as the launcher was told */
+		view->paused = launcher->config_known && launcher->config.pause;
+		view->timeouts = *launcher_first_timeouts(launcher);
+	}
 	view->brain = HA_BRAIN_LAUNCHER;
 	view->now = now;
 	gather_instance(launcher, view);

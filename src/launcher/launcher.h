@@ -53,7 +53,12 @@ typedef struct HaLauncher
 	/* the instance */
 	HaInstance	instance;
 	HaTime		instance_since;
-	HaTime		served_at;		/* a worker was connected last */
+	HaTime		served_at;		/* it accepted connections last */
+	HaTime		looked_at;		/* at all this, last */
+	HaTime		heard_at;		/* the worker spoke */
+	HaTime		stuck_since;	/* the postmaster is stopped; 0 = isn't */
+	HaTime		spoke_at;		/* to the worker */
+	int			crashes;		/* of the view */
 	HaControl	control;
 	bool		stopping;		/* SIGINT was sent */
 	bool		start_pending;	/* started, no worker has come yet */
@@ -71,6 +76,7 @@ typedef struct HaLauncher
 	bool		stop_requested;
 	HaTime		stop_at;
 	bool		rejoin_requested;
+	bool		kill_requested; /* by the worker */
 	bool		reload_requested;
 	bool		child_ended;
 	bool		release_noted;	/* its event was written */

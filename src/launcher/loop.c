@@ -18,14 +18,14 @@
 
 #include "launcher/directory.h"
 
-/* an idle launcher looks again at least so often */
-#define LOOP_IDLE_MS 5000
+/* an idle launcher looks again, and speaks to its worker, at least so often */
+#define LOOP_IDLE_MS 1000
 
 /* while processes are being stopped or killed */
 #define LOOP_WATCH_MS 5
 
-/* while the instance is down or starting */
-#define LOOP_DOWN_MS 1000
+/* after a brain could not begin */
+#define LOOP_BRAIN_MS 1000
 
 /* a stopping node waits so long for its last words to reach Consul */
 #define LOOP_FAREWELL_MS 2000
@@ -122,6 +122,8 @@ loop_worker_acts(HaLauncher *launcher, json_t *message)
 									error);
 	else if (strcmp(action, "rejoin") == 0)
 		done = launcher->rejoin_requested = true;
+	else if (strcmp(action, "kill") == 0)
+		done = launcher->kill_requested = true;
 	loop_answer(launcher, action, done ? NULL : error);
 }
 
@@ -151,10 +153,16 @@ loop_message(void *arg, const char *type, json_t *message)
 {
 	HaLauncher *launcher = arg;
 
+	launcher->heard_at = pgha_now();
 	if (strcmp(type, "state") == 0)
 	{
 		json_decref(launcher->worker_state);
 		launcher->worker_state = json_incref(message);
+		if (json_is_true(json_object_get(message, "accepts_reads")))
+		{
+			launcher->served_at = launcher->heard_at;
+			launcher->crashes = 0;
+		}
 	}
 	else if (strcmp(type, "act") == 0)
 		loop_worker_acts(launcher, message);
@@ -167,6 +175,7 @@ loop_presence(void *arg, bool present)
 {
 	HaLauncher *launcher = arg;
 
+	launcher->heard_at = pgha_now();
 	if (present)
 	{
 		launcher_log(HA_REPORT_INFO, "a worker is connected");
@@ -180,6 +189,8 @@ loop_presence(void *arg, bool present)
 		return;
 	}
 	launcher_log(HA_REPORT_INFO, "no worker is connected");
+	if (!launcher->stopping)
+		launcher->crashes++;
 }
 
 /* ------------------------------------------------------------------------
@@ -223,6 +234,8 @@ loop_postmaster_ended(HaLauncher *launcher)
 	}
 	launcher->start_pending = false;
 	launcher->stopping = false;
+	launcher->kill_requested = false;
+	launcher->crashes = 0;
 	launcher->wal_end = HA_WAL_END_UNKNOWN;
 }
 
@@ -340,16 +353,28 @@ loop_log_decision(HaLauncher *launcher)
 		launcher_event(launcher, decision->rule, "refuse", rule->why);
 }
 
+/* The worker counts on a launcher only while it hears of it. */
+static void
+loop_speak(HaLauncher *launcher, HaTime now)
+{
+	if (!pgha_control_connected(launcher->server) ||
+		now < launcher->spoke_at + LOOP_IDLE_MS * HA_NS_PER_MS)
+		return;
+	launcher->spoke_at = now;
+	(void) pgha_control_send(launcher->server, json_pack("{s:s}", "type", "alive"));
+}
+
 static void
 loop_decide(HaLauncher *launcher)
 {
 	HaTime		now = pgha_now();
 
 	launcher_look(launcher, now);
+	loop_speak(launcher, now);
 	if (!pgha_control_connected(launcher->server) &&
 		launcher->brain == NULL && now >= launcher->brain_retry_at &&
 		!launcher_begin_brain(launcher))
-		launcher->brain_retry_at = now + LOOP_DOWN_MS * HA_NS_PER_MS;
+		launcher->brain_retry_at = now + LOOP_BRAIN_MS * HA_NS_PER_MS;
 	launcher_gather(launcher, now);
 	launcher->decision = pgha_decide(&launcher->view);
 	loop_log_decision(launcher);
@@ -403,8 +428,6 @@ loop_timeout_ms(const HaLauncher *launcher)
 	if (launcher->instance == HA_INSTANCE_DYING ||
 		launcher->instance == HA_INSTANCE_STOPPING)
 		wake = now + LOOP_WATCH_MS * HA_NS_PER_MS;
-	else if (launcher->instance != HA_INSTANCE_RUNNING)
-		wake = now + LOOP_DOWN_MS * HA_NS_PER_MS;
 	if (launcher->stop_requested && launcher->instance != HA_INSTANCE_RUNNING)
 		wake = now + LOOP_WATCH_MS * HA_NS_PER_MS;
 	if (launcher->brain != NULL &&

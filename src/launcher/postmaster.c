@@ -216,6 +216,29 @@ pgha_postmaster_signal(const HaPostmaster *postmaster, int signo)
 }
 
 bool
+pgha_postmaster_stuck(const HaPostmaster *postmaster)
+{
+	char		path[64];
+	char		text[512];
+	const char *state = NULL;
+	size_t		len;
+	FILE	   *file;
+
+	if (postmaster->pid <= 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int) postmaster->pid);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	len = fread(text, 1, sizeof(text) - 1, file);
+	fclose(file);
+	text[len] = '\0';
+	/* "pid (name) S ...": the name may hold anything */
+	state = strrchr(text, ')');
+	return state && state[1] == ' ' && strchr("TtD", state[2]) && state[2];
+}
+
+bool
 pgha_postmaster_promote(const HaPostmaster *postmaster, const HaNode *node,
 						char *why)
 {

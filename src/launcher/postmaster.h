@@ -86,6 +86,9 @@ extern bool pgha_postmaster_adopt(HaPostmaster *postmaster, const HaNode *node,
  */
 extern bool pgha_postmaster_ended(HaPostmaster *postmaster);
 extern void pgha_postmaster_signal(const HaPostmaster *postmaster, int signo);
+/* Stopped by a signal, or in a wait that nothing interrupts. */
+extern bool pgha_postmaster_stuck(const HaPostmaster *postmaster);
+
 extern bool pgha_postmaster_promote(const HaPostmaster *postmaster,
 									const HaNode *node, char *why);
 

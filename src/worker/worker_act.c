@@ -133,6 +133,16 @@ act_rejoin(HaWorker *worker)
 		kill(PostmasterPid, SIGINT);
 }
 
+/* Without a launcher it is enough that nothing renews the lease. */
+static void
+act_kill(HaWorker *worker)
+{
+	if (worker->killing || !worker->view.launcher_present)
+		return;
+	worker->killing = true;
+	act_ask_launcher(worker, "kill");
+}
+
 /* Point the receiver at a member; "" stops it. */
 static void
 act_follow(HaWorker *worker, const char *name)
@@ -285,10 +295,12 @@ worker_act(HaWorker *worker)
 		case HA_ACTION_STOP:
 			act_rejoin(worker);
 			break;
+		case HA_ACTION_KILL:
+			act_kill(worker);
+			break;
 		case HA_ACTION_WAIT:
 		case HA_ACTION_REFUSE:
 		case HA_ACTION_CLOSE:
-		case HA_ACTION_KILL:
 		case HA_ACTION_FIND_WAL_END:
 		case HA_ACTION_INITDB:
 		case HA_ACTION_INITIALIZE:

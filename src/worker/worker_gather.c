@@ -8,6 +8,7 @@
 
 #include "access/twophase.h"
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "access/xlogrecovery.h"
 #include "catalog/pg_control.h"
 #include "common/controldata_utils.h"
@@ -22,6 +23,9 @@
 #include "storage/spin.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
+
+/* rounds come more often, unless this process was stopped */
+#define GATHER_AWAKE_MS 5000
 
 /* Be woken when the receiver stops: that position is news to others. */
 static void
@@ -93,12 +97,51 @@ gather_standby(HaView *view)
 	view->standby_signal = true;
 }
 
+/*
+ * Where the last record ends.  At a page's border the server counts the next
+ * page's header in, which is not there to be flushed yet.
+ */
+static XLogRecPtr
+gather_wal_end(void)
+{
+	XLogRecPtr	end = GetXLogInsertRecPtr();
+
+	if (XLogSegmentOffset(end, wal_segment_size) == SizeOfXLogLongPHD)
+		return end - SizeOfXLogLongPHD;
+	if (end % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		return end - SizeOfXLogShortPHD;
+	return end;
+}
+
+/*
+ * Ask the WAL writer for what was written last and see when it is there; the
+ * worker itself must not wait for a disk.
+ */
 static void
-gather_primary(HaView *view)
+gather_wal(HaWorker *worker, HaView *view)
+{
+	XLogRecPtr	inserted = gather_wal_end();
+
+	if (view->lsn >= worker->wal_awaited)
+	{
+		worker->wal_awaited = 0;
+		worker->wal_moved_at = view->now;
+		if (inserted > view->lsn)
+		{
+			worker->wal_awaited = inserted;
+			XLogSetAsyncXactLSN(inserted);
+		}
+	}
+	view->wal_moved_at = worker->wal_moved_at;
+}
+
+static void
+gather_primary(HaWorker *worker, HaView *view)
 {
 	TimeLineID	tli = 0;
 
 	view->lsn = GetFlushRecPtr(&tli);
+	gather_wal(worker, view);
 	view->tli = tli;
 	view->role = HA_ROLE_PRIMARY;
 	view->was_primary = true;
@@ -144,6 +187,16 @@ gather_in_crash_recovery(void)
 		GetRecoveryState() == RECOVERY_STATE_CRASH;
 }
 
+/* Time that passed while this process was stopped counts for nobody. */
+static void
+gather_awake(HaWorker *worker, HaTime now)
+{
+	if (worker->gathered_at != 0 &&
+		now > worker->gathered_at + GATHER_AWAKE_MS * HA_NS_PER_MS)
+		worker->wal_moved_at = worker->link.heard_at = now;
+	worker->gathered_at = now;
+}
+
 /* The flag before the count: who commits looks at them the other way round. */
 static void
 gather_fence(HaWorker *worker, HaView *view)
@@ -165,7 +218,10 @@ worker_gather(HaWorker *worker, HaTime now)
 	pgha_brain_view(worker->brain, now, view);
 	view->instance = HA_INSTANCE_RUNNING;
 	view->sysid = GetSystemIdentifier();
-	view->launcher_present = worker->link.fd >= 0 && worker->link.greeted;
+	gather_awake(worker, now);
+	view->launcher_present = worker->link.fd >= 0 && worker->link.greeted &&
+		now < worker->link.heard_at +
+		view->timeouts.health_timeout_ms * HA_NS_PER_MS;
 	view->nofailover = worker->nofailover;
 	view->wal_end = HA_WAL_END_UNKNOWN;
 	gather_fence(worker, view);
@@ -174,7 +230,7 @@ worker_gather(HaWorker *worker, HaTime now)
 		if (worker->promoting)
 			worker->slots_at = 0;	/* the others are about to ask for theirs */
 		worker->promoting = false;
-		gather_primary(view);
+		gather_primary(worker, view);
 	}
 	else if (!gather_in_crash_recovery())
 	{

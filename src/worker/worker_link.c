@@ -138,7 +138,7 @@ link_message(HaWorker *worker, json_t *message)
 	if (strcmp(type, "hello") == 0)
 	{
 		worker->link.greeted = true;
-		worker->promoting = worker->rejoining = false;
+		worker->promoting = worker->rejoining = worker->killing = false;
 		worker_report(NULL, HA_REPORT_INFO, "connected to the launcher");
 	}
 	else if (strcmp(type, "error") == 0)
@@ -198,6 +198,7 @@ worker_link_process(HaWorker *worker, HaTime now)
 			return;
 		}
 		link->in_len += (size_t) n;
+		link->heard_at = now;
 		link_lines(worker);
 	}
 }

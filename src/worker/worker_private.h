@@ -32,6 +32,7 @@ typedef struct HaLink
 	HaTime		retry_at;
 	size_t		in_len;
 	char	   *in;				/* WORKER_LINE_MAX bytes */
+	HaTime		heard_at;		/* the launcher spoke last */
 	size_t		out_len;
 	char	   *out;
 } HaLink;
@@ -66,6 +67,11 @@ typedef struct HaWorker
 	char		seen_leader[HA_NAME_MAX + 1];	/* for the event of a change */
 	uint64_t	seen_term;
 	HaTime		permits_since;	/* of the view */
+	HaTime		gathered_at;	/* the last time */
+	uint64_t	wal_awaited;	/* what is to reach the disk; 0 = nothing */
+	HaTime		wal_moved_at;	/* of the view */
+	bool		killing;		/* the launcher was asked to */
+	HaTime		state_sent_at;
 	uint32_t	own_tli;		/* whose beginning own_history tells; 0 = none */
 	HaTimelines own_history;
 	uint32_t	told_tli;		/* whose history a heartbeat was sent with */

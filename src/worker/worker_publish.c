@@ -161,13 +161,15 @@ publish_to_launcher(HaWorker *worker)
 	if (!worker->link.greeted)
 		return;
 	state = publish_state_message(worker);
-	if (worker->state_sent != NULL && json_equal(state, worker->state_sent))
+	if (worker->state_sent != NULL && json_equal(state, worker->state_sent) &&
+		worker->view.now < worker->state_sent_at + PUBLISH_MS * HA_NS_PER_MS)
 	{
 		json_decref(state);
 		return;
 	}
 	json_decref(worker->state_sent);
 	worker->state_sent = json_copy(state);
+	worker->state_sent_at = worker->view.now;
 	json_object_set_new(state, "consul_seen",
 						json_integer((json_int_t) time(NULL)));
 	worker_link_send(worker, state);

@@ -63,6 +63,7 @@ sub start
 {
 	my ($self, %o) = @_;
 	$self->write_conf unless $o{keep_files};
+	local %ENV = (%ENV, %{ $self->{env} // {} });
 	$self->{launcher_pid} = $self->{cluster}->spawn("launcher of $self->{name}", $self->{log},
 		"$ENV{PGHA_BINDIR}/pg_ha_launcher", '--config', $self->{conf});
 	return $self;

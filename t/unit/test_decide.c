@@ -45,7 +45,7 @@ test_table(void)
 		   "action \"%s\" has a name and a rule",
 		   pgha_action_name((HaAction) i));
 	ok(rules[nrules - 1].when(&empty), "the last rule matches all");
-	ok(pgha_rule(100) == NULL, "there is no rule 100");
+	ok(pgha_rule(199) == NULL, "there is no rule 199");
 	is_str(pgha_action_name((HaAction) (HA_ACTION_LAST + 1)), "unknown",
 		   "an action that does not exist has no name");
 }
@@ -110,7 +110,7 @@ set_up(HaView *view)
 	snprintf(view->self, sizeof(view->self), "pg1");
 	view->now = NOW;
 	view->timeouts = (HaTimeouts) {10000, 1000, 3000, 300000, 30000, 1800000,
-	1048576};
+	10000, 1048576};
 	view->cluster_known = view->session_held = true;
 	view->name_lock = HA_NAME_HELD;
 	view->initialize_present = true;
