@@ -143,8 +143,16 @@ view_lease(const Sim *sim, const SimMember *member, SimBrain *brain,
 		record->seq > member->file.seq_reserved;
 	view->lease_term = record->present ? record->term : 0;
 	view->claimed = record->claimed;
+	view->consul_at = lease->seen.received_at;
+	view->failsafe_possible = pgha_lease_failsafe_possible(lease) &&
+		(!lease->failsafe.running || view->now >= lease->failsafe.sent_at +
+		 MS(brain->folder.timeouts.retry_timeout_ms / 2));
+	view->failsafe_due = brain->failsafe_due;
 	view->highest_shown = lease->highest_shown;
 	view->lease_seq = record->present ? record->seq : 0;
+	if (lease->accepted_term == view->lease_term &&
+		lease->accepted_seq > view->lease_seq)
+		view->lease_seq = lease->accepted_seq;
 	view->optime = lease->seen.optime;
 	view->end_known = record->released && record->end_known;
 	memcpy(view->successor, record->successor, sizeof(view->successor));
@@ -237,6 +245,7 @@ brain_gather(const Sim *sim, const SimMember *member, SimBrain *brain,
 	view->session_held = brain->session_held;
 	view->name_lock = brain->key_landed ? HA_NAME_HELD : HA_NAME_NOT_HELD;
 	view->paused = folder->pause;
+	view->failsafe_mode = sim->failsafe;
 	view->initialize_present = true;
 	view->initialize_sysid = 1;
 	view->history_known = brain->known;
@@ -365,10 +374,14 @@ brain_act(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view,
 {
 	brain->lease.timeline = view->tli;
 	brain->lease.promotes = view->role != HA_ROLE_PRIMARY;
+	sim_failsafe_list(sim, brain);
 	switch (decision->action)
 	{
 		case HA_ACTION_CONFIRM:
 			act_confirm(sim, member, brain);
+			break;
+		case HA_ACTION_FAILSAFE:
+			sim_failsafe(sim, member, brain);
 			break;
 		case HA_ACTION_HEARTBEAT:
 			act_heartbeat(sim, member, brain, view);

@@ -32,6 +32,10 @@ static const SimMutation mutations[] = {
 	{"fence", SIM_MUTATE_FENCE},
 	{"remember", SIM_MUTATE_REMEMBER},
 	{"claim", HA_MUTATE_CLAIM},
+	{"electorate", HA_MUTATE_ELECTORATE},
+	{"promise", HA_MUTATE_PROMISE},
+	{"refusal", HA_MUTATE_REFUSAL},
+	{"list-change", HA_MUTATE_LIST_CHANGE},
 };
 
 #define NMUTATIONS ((int) (sizeof(mutations) / sizeof(mutations[0])))

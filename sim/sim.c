@@ -284,6 +284,7 @@ sim_init(Sim *sim, uint64_t seed, unsigned mutations, bool trace)
 	sim->mutations = mutations;
 	sim->trace = trace;
 	sim_consul_init(sim);
+	sim->failsafe = sim_chance(sim, 750);
 	sim->nmembers = 2 + (int) (sim_random(sim) % (SIM_MEMBERS - 1));
 	for (int i = 0; i < sim->nmembers; i++)
 		sim_init_member(sim, i);
@@ -321,6 +322,15 @@ sim_frozen_until(const Sim *sim, const SimEvent *event)
 		case SIM_EVENT_INSTANCE:
 		case SIM_EVENT_PROMOTED:
 			return sim->members[event->a].frozen_until;
+		case SIM_EVENT_ASKED:
+			member = &sim->members[sim->asks[event->a].to];
+			kind = member->brains[HA_BRAIN_WORKER].alive ? HA_BRAIN_WORKER :
+				HA_BRAIN_LAUNCHER;
+			break;
+		case SIM_EVENT_WORD:
+			member = &sim->members[sim->asks[event->a].from];
+			kind = HA_BRAIN_WORKER;
+			break;
 		case SIM_EVENT_ARRIVE:
 		case SIM_EVENT_WAIT_OVER:
 		case SIM_EVENT_BEAT:
@@ -375,6 +385,12 @@ sim_dispatch(Sim *sim, const SimEvent *event)
 			break;
 		case SIM_EVENT_PROMOTED:
 			sim_instance_promoted(sim, event->a, event->c);
+			break;
+		case SIM_EVENT_ASKED:
+			sim_failsafe_asked(sim, event->a, event->c);
+			break;
+		case SIM_EVENT_WORD:
+			sim_failsafe_word(sim, event->a, event->c);
 			break;
 		case SIM_EVENT_BEAT:
 			sim_instance_beat(sim);

@@ -164,6 +164,8 @@ typedef struct SimBrain
 	bool		key_landed;
 	HaTime		key_sent_at;
 	HaBallot	ballot;
+	HaTime		elector_seen[SIM_MEMBERS];
+	HaTime		failsafe_due;
 	bool		promoting;
 	bool		rejoining;
 	int			rule;			/* the last one, for the trace */
@@ -256,7 +258,23 @@ typedef enum SimEventKind
 	SIM_EVENT_SESSIONS,			/* some may have expired */
 	SIM_EVENT_FAULT,			/* the next one begins */
 	SIM_EVENT_LIFT,				/* one ends */
+	SIM_EVENT_ASKED,			/* to wait, at the member */
+	SIM_EVENT_WORD,				/* its answer, at the leader */
 } SimEventKind;
+
+/* one member is asked by another to wait */
+#define SIM_ASKS 256
+typedef struct SimAsk
+{
+	unsigned	id;
+	int			from;
+	int			to;
+	unsigned	life;			/* of the brain that asks */
+	uint64_t	term;
+	uint64_t	seq;
+	int64_t		ttl_ms;
+	bool		accepted;
+} SimAsk;
 
 typedef struct SimEvent
 {
@@ -290,6 +308,10 @@ typedef struct Sim
 	SimMember	members[SIM_MEMBERS];
 	bool		cut[SIM_MEMBERS][SIM_MEMBERS];	/* from, to */
 	bool		slow;			/* the network */
+	bool		failsafe;		/* failsafe_mode */
+	unsigned	nasks;
+	SimAsk		asks[SIM_ASKS];
+	long		failsafes;		/* rounds that all agreed to */
 	bool		healed;
 	unsigned	branches;
 	int			nleaderships;	/* in the order they began */
@@ -340,6 +362,13 @@ extern void sim_brain_wake(Sim *sim, int member, int kind, unsigned wake);
 extern void sim_brain_answer(Sim *sim, int message);
 extern void sim_brain_timeout(Sim *sim, int member, int kind, unsigned id);
 extern bool sim_brain_connected(const SimMember *member);
+
+/* failsafe.c */
+extern void sim_failsafe_list(Sim *sim, SimBrain *brain);
+extern void sim_failsafe(Sim *sim, SimMember *member, SimBrain *brain);
+extern SimBrain *sim_failsafe_brain(SimMember *member);
+extern void sim_failsafe_asked(Sim *sim, int ask, unsigned id);
+extern void sim_failsafe_word(Sim *sim, int ask, unsigned id);
 
 /* instance.c */
 extern void sim_instance_set(Sim *sim, SimMember *member, HaInstance instance);

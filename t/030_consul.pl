@@ -7,7 +7,7 @@ use PgHa::Cluster qw(wait_until);
 use Test::More;
 use Time::HiRes qw(sleep);
 
-my $c = PgHa::Cluster->new(members => 3, ttl => 3);
+my $c = PgHa::Cluster->new(members => 3, ttl => 3, config => { failsafe_mode => JSON::PP::false });
 $c->start;
 my $leader = $c->leader;
 my $postmaster = $leader->postmaster_pid;

@@ -223,16 +223,27 @@ when_stranger(const HaView *v)
 	return v->stranger;
 }
 
+/* Consul is silent: writes and reads under way may wait, the lease can't. */
+static bool
+when_failsafe_due(const HaView *v)
+{
+	return is_ours(v) && is_primary(v) && !is_launcher(v) &&
+		v->failsafe_mode && v->failsafe_possible && v->consul_at != 0 &&
+		v->now >= decide_after(v->consul_at, v->timeouts.retry_timeout_ms) &&
+		v->now >= v->failsafe_due;
+}
+
 static bool
 when_write_pending(const HaView *v)
 {
-	return v->write_pending;
+	return v->write_pending && !when_failsafe_due(v);
 }
 
 static bool
 when_write_unresolved(const HaView *v)
 {
-	return v->write_unresolved && !v->takeover_unresolved;
+	return v->write_unresolved && !v->takeover_unresolved &&
+		!when_failsafe_due(v);
 }
 
 static bool
@@ -586,6 +597,12 @@ fill_turn(const HaView *v, HaDecision *d)
 }
 
 static bool
+when_outside_electorate(const HaView *v)
+{
+	return is_running(v) && v->standing == HA_STANDING_OUTSIDE;
+}
+
+static bool
 when_our_turn(const HaView *v)
 {
 	return is_running(v) && is_free(v);
@@ -799,6 +816,8 @@ static const HaRule rules[] = {
 	"the pause is over: new commits need a running lease", NULL},
 	{117, when_permits_overdue, HA_ACTION_END_PERMITS,
 	"commits of the pause are not acknowledged in time", NULL},
+	{118, when_failsafe_due, HA_ACTION_FAILSAFE,
+	"Consul does not answer: the members are asked to wait", NULL},
 
 	/* 2xx: leader */
 	{201, when_restored, HA_ACTION_TAKEOVER,
@@ -856,6 +875,8 @@ static const HaRule rules[] = {
 	"another candidate ranks before us, or its ballot is awaited", fill_turn},
 	{311, when_our_turn, HA_ACTION_TAKEOVER,
 	"the lease is free and no candidate ranks before us", NULL},
+	{312, when_outside_electorate, HA_ACTION_WAIT,
+	"the lease is free, but this member may not succeed its holder", NULL},
 
 	/* 4xx: another member leads */
 	{401, when_running_diverged, HA_ACTION_REJOIN,
@@ -952,6 +973,7 @@ pgha_action_name(HaAction action)
 		[HA_ACTION_CONFIRM] = "confirm",
 		[HA_ACTION_END_PAUSE] = "end pause",
 		[HA_ACTION_END_PERMITS] = "end permits",
+		[HA_ACTION_FAILSAFE] = "failsafe",
 		[HA_ACTION_HEARTBEAT] = "heartbeat",
 		[HA_ACTION_TAKEOVER] = "takeover",
 		[HA_ACTION_RELEASE] = "release",

@@ -20,6 +20,7 @@ typedef enum HaAction
 	HA_ACTION_CONFIRM,			/* read consistently before anything else */
 	HA_ACTION_END_PAUSE,		/* the fence goes by the deadline again */
 	HA_ACTION_END_PERMITS,		/* end sessions that commit without one */
+	HA_ACTION_FAILSAFE,			/* ask the electorate to restart its wait */
 	HA_ACTION_HEARTBEAT,		/* renew, take a lost key again */
 	HA_ACTION_TAKEOVER,
 	HA_ACTION_RELEASE,			/* to target, or to anybody */

@@ -88,6 +88,8 @@ lease_landed(HaLease *lease)
 	if (!lease_mutated(lease, HA_MUTATE_SEND_TIME))
 		lease->deadline = lease_later(lease->deadline, until);
 	lease->paused_in_force = lease->last.lease.paused;
+	lease->in_force = lease->last.lease.electorate;
+	lease->in_force_ttl_ms = lease->last.lease.ttl_ms;
 	lease->release_sent = false;
 }
 
@@ -176,6 +178,7 @@ lease_note_record(HaLease *lease, const HaObservation *seen)
 				   record->ttl_ms > lease->last_ttl_ms))
 		lease->last_ttl_ms = record->ttl_ms;
 	lease->last_paused = record->paused;
+	lease->last_electorate = record->electorate;
 	if (record->term > lease->highest_seen)
 		lease->highest_seen = record->term;
 	if (record->term > lease->highest_shown)
@@ -269,6 +272,45 @@ lease_restored(const HaLease *lease, HaTime now)
 	return !record->present || record->term < lease->highest_term;
 }
 
+bool
+pgha_electorate_has(const HaElectorate *electorate, const char *name)
+{
+	for (int i = 0; i < electorate->n; i++)
+		if (strcmp(electorate->names[i], name) == 0)
+			return true;
+	return false;
+}
+
+void
+pgha_electorate_add(HaElectorate *electorate, const char *name)
+{
+	if (electorate->n < HA_MEMBERS_MAX && !pgha_electorate_has(electorate, name))
+		lease_copy_name(electorate->names[electorate->n++],
+						sizeof(electorate->names[0]), name);
+}
+
+static bool
+lease_same_electorate(const HaElectorate *a, const HaElectorate *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (int i = 0; i < a->n; i++)
+		if (!pgha_electorate_has(b, a->names[i]))
+			return false;
+	return true;
+}
+
+/* The holder may have asked its electorate to wait, and nobody else. */
+static bool
+lease_is_outside(const HaLease *lease, const char *self)
+{
+	const HaElectorate *electorate = lease->seen.lease.present ?
+		&lease->seen.lease.electorate : &lease->last_electorate;
+
+	return electorate->n > 0 && !pgha_electorate_has(electorate, self) &&
+		!lease_mutated(lease, HA_MUTATE_ELECTORATE);
+}
+
 /* Whether a released lease may be taken before L + margin. */
 static HaStanding
 lease_released_standing(const HaLease *lease, const char *self, HaTime now,
@@ -329,6 +371,8 @@ pgha_lease_standing(const HaLease *lease, const char *self, HaTime now,
 	*until = HA_TIME_NEVER;
 	if (now - lease->seen.received_at > lease->retry_timeout_ms * HA_NS_PER_MS)
 		return HA_STANDING_GAP;
+	if (lease_is_outside(lease, self))
+		return HA_STANDING_OUTSIDE;
 	return HA_STANDING_EXPIRED;
 }
 
@@ -384,6 +428,7 @@ lease_prepare(HaLease *lease, HaWriteKind kind, HaTime now, const char *self,
 	if (lease->seen.lease.timeline > write->lease.timeline)
 		write->lease.timeline = lease->seen.lease.timeline;
 	write->lease.claimed = lease_claim(lease, kind);
+	write->lease.electorate = lease->electorate;
 }
 
 static void
@@ -515,4 +560,96 @@ pgha_lease_answer(HaLease *lease, HaWriteOutcome outcome,
 		lease_landed(lease);
 	else
 		pgha_lease_observe(lease, &seen);
+}
+
+/* ------------------------------------------------------------------------
+ * Failsafe
+ * ------------------------------------------------------------------------
+ */
+
+bool
+pgha_lease_failsafe_possible(const HaLease *lease)
+{
+	bool		open_end = lease->in_flight || lease->unresolved;
+
+	if (lease->in_force_ttl_ms == 0 || lease->in_force.n == 0 ||
+		lease->release_sent || !pgha_lease_ours(lease))
+		return false;
+
+	/* what may have landed may be another electorate, or another L */
+	return !open_end || lease_mutated(lease, HA_MUTATE_LIST_CHANGE) ||
+		(lease->last.lease.ttl_ms == lease->in_force_ttl_ms &&
+		 lease_same_electorate(&lease->last.lease.electorate,
+							   &lease->in_force));
+}
+
+/* All have accepted: as if a heartbeat sent then had landed. */
+static void
+lease_failsafe_settle(HaLease *lease)
+{
+	HaFailsafe *failsafe = &lease->failsafe;
+
+	for (int i = 0; i < failsafe->asked.n; i++)
+		if (!failsafe->accepted[i])
+			return;
+	failsafe->running = false;
+	if (!lease->release_sent && pgha_lease_ours(lease))
+		lease->deadline = lease_later(lease->deadline, failsafe->sent_at +
+									  failsafe->ttl_ms * HA_NS_PER_MS);
+}
+
+bool
+pgha_lease_failsafe_begin(HaLease *lease, HaTime now)
+{
+	HaFailsafe *failsafe = &lease->failsafe;
+
+	if (!pgha_lease_failsafe_possible(lease))
+		return false;
+	memset(failsafe, 0, sizeof(*failsafe));
+	failsafe->running = true;
+	failsafe->sent_at = now;
+	failsafe->seq = lease->next_seq++;
+	failsafe->ttl_ms = lease->in_force_ttl_ms;
+	failsafe->asked = lease->in_force;
+	lease->promise_until = lease_later(lease->promise_until, now +
+									   failsafe->ttl_ms * HA_NS_PER_MS);
+	pgha_lease_failsafe_answer(lease, failsafe->seq, lease->self, true);
+	return true;
+}
+
+void
+pgha_lease_failsafe_answer(HaLease *lease, uint64_t seq, const char *name,
+						   bool accepted)
+{
+	HaFailsafe *failsafe = &lease->failsafe;
+
+	if (!failsafe->running || failsafe->seq != seq)
+		return;
+	if (!accepted && !lease_mutated(lease, HA_MUTATE_REFUSAL))
+		failsafe->running = false;
+	for (int i = 0; i < failsafe->asked.n; i++)
+		if (strcmp(failsafe->asked.names[i], name) == 0)
+			failsafe->accepted[i] = true;
+	if (failsafe->running)
+		lease_failsafe_settle(lease);
+}
+
+bool
+pgha_lease_failsafe_accept(HaLease *lease, HaTime now, uint64_t term,
+						   uint64_t seq, int64_t ttl_ms)
+{
+	if (term == 0 || lease->highest_term > term)
+		return false;
+	if (!lease_mutated(lease, HA_MUTATE_PROMISE))
+	{
+		lease->index_since = lease_later(lease->index_since, now);
+		if (ttl_ms > lease->last_ttl_ms)
+			lease->last_ttl_ms = ttl_ms;
+	}
+	if (term > lease->accepted_term || seq > lease->accepted_seq)
+	{
+		lease->accepted_term = term;
+		lease->accepted_seq = seq;
+	}
+	return true;
 }

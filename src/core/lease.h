@@ -28,6 +28,16 @@
 
 #include "core/types.h"
 
+/*
+ * Who may succeed a holder, and so who is asked to wait while Consul is away;
+ * n = 0: anybody may, and nobody can be asked.
+ */
+typedef struct HaElectorate
+{
+	int			n;
+	char		names[HA_MEMBERS_MAX][HA_NAME_MAX + 1];
+} HaElectorate;
+
 /* the `lease` object of the status document */
 typedef struct HaLeaseRecord
 {
@@ -43,6 +53,7 @@ typedef struct HaLeaseRecord
 	bool		paused;
 	bool		released;
 	bool		end_known;		/* a release: optime is the very end of WAL */
+	HaElectorate electorate;
 } HaLeaseRecord;
 
 /* What one successful read of the cluster's folder said about leadership. */
@@ -96,6 +107,7 @@ typedef enum HaStanding
 	HA_STANDING_RELEASED,		/* released and free */
 	HA_STANDING_EXPIRED,		/* stood for L + margin: free */
 	HA_STANDING_RESTORED,		/* status went back to a lower term */
+	HA_STANDING_OUTSIDE,		/* free, but not to us: another electorate's */
 } HaStanding;
 
 /* Safeguards the simulator may switch off; production leaves this at 0. */
@@ -112,7 +124,22 @@ typedef enum HaMutation
 	HA_MUTATE_EMPTY_CLOCK = 1 << 7,
 	HA_MUTATE_PAUSE = 1 << 8,
 	HA_MUTATE_CLAIM = 1 << 9,
+	HA_MUTATE_ELECTORATE = 1 << 10,
+	HA_MUTATE_PROMISE = 1 << 11,
+	HA_MUTATE_REFUSAL = 1 << 12,
+	HA_MUTATE_LIST_CHANGE = 1 << 13,
 } HaMutation;
+
+/* The members are asked to restart their wait: Consul does not answer. */
+typedef struct HaFailsafe
+{
+	bool		running;
+	HaTime		sent_at;
+	uint64_t	seq;
+	int64_t		ttl_ms;
+	HaElectorate asked;
+	bool		accepted[HA_MEMBERS_MAX];	/* in the order of asked */
+} HaFailsafe;
 
 typedef struct HaLease
 {
@@ -137,6 +164,9 @@ typedef struct HaLease
 	HaTime		steady_since;	/* answers came without a gap since then */
 	int64_t		last_ttl_ms;	/* the last L seen in a lease; 0 = none */
 	bool		last_paused;	/* the last lease seen said paused */
+	HaElectorate last_electorate;	/* ... and listed them */
+	uint64_t	accepted_term;	/* of the holder we last promised to wait for */
+	uint64_t	accepted_seq;
 	int64_t		retry_timeout_ms;
 	int64_t		own_ttl_ms;		/* L where no lease was ever seen */
 
@@ -146,6 +176,10 @@ typedef struct HaLease
 	bool		unresolved;		/* answered badly: a read must tell */
 	bool		release_sent;	/* leads again only by a landed heartbeat */
 	HaTime		promise_until;	/* max of sent_at + ttl_ms of every write */
+	HaElectorate electorate;	/* the owner's wish for the next write */
+	HaElectorate in_force;		/* of the latest write sent, since it landed */
+	int64_t		in_force_ttl_ms;	/* 0 = none has in this life */
+	HaFailsafe	failsafe;
 
 	/* what this process may do */
 	HaTime		deadline;		/* the lease runs until then; only grows */
@@ -226,6 +260,27 @@ extern bool pgha_lease_prepare_release(HaLease *lease, HaTime now,
 									   const char *self, const char *session,
 									   const char *successor, bool end_known,
 									   HaLeaseWrite *write);
+
+/*
+ * Failsafe.  While Consul does not answer, the holder asks every member of the
+ * electorate in force to restart its wait; when all have, its lease runs to the
+ * asking and ttl_ms, also if it had run out.  begin takes a sequence number;
+ * accepted is false for a refusal and for no answer in time.
+ *
+ * The other side, accept, refuses when it knows of a higher term: it led, leads,
+ * or has a takeover of its own under way.  Its promise needs no memory: the
+ * clock of its next life starts empty.
+ */
+extern bool pgha_lease_failsafe_possible(const HaLease *lease);
+extern bool pgha_lease_failsafe_begin(HaLease *lease, HaTime now);
+extern void pgha_lease_failsafe_answer(HaLease *lease, uint64_t seq,
+									   const char *name, bool accepted);
+extern bool pgha_lease_failsafe_accept(HaLease *lease, HaTime now,
+									   uint64_t term, uint64_t seq,
+									   int64_t ttl_ms);
+extern bool pgha_electorate_has(const HaElectorate *electorate,
+								const char *name);
+extern void pgha_electorate_add(HaElectorate *electorate, const char *name);
 
 /* The write's answer, or that none will come.  new_index: of status. */
 extern void pgha_lease_answer(HaLease *lease, HaWriteOutcome outcome,

@@ -100,6 +100,11 @@ typedef struct HaView
 	HaTime		stood_until;	/* when its index has stood for L + margin */
 	bool		lease_valid;	/* ours, and the deadline is ahead */
 	HaTime		lease_deadline;
+	HaTime		consul_at;		/* Consul answered last; 0 = never */
+	bool		failsafe_mode;	/* `config` allows it */
+	bool		failsafe_possible;	/* there is an electorate to ask */
+	HaTime		failsafe_due;	/* not before */
+	bool		failsafe_active;	/* the lease runs by the members' word */
 	HaTime		heartbeat_due;	/* when the next one is to be sent */
 	bool		write_pending;	/* a lease write awaits its answer */
 	bool		write_unresolved;	/* a lease write's outcome is not known */

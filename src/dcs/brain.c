@@ -182,6 +182,8 @@ pgha_brain_free(HaBrain *brain)
 	pgha_consul_cancel(brain->config.consul, brain->renewal.id);
 	pgha_consul_cancel(brain->config.consul, brain->member_write.id);
 	pgha_consul_cancel(brain->config.consul, brain->write.id);
+	brain_failsafe_cancel(brain);
+	free(brain->failsafe_key);
 	if (brain->config_valid)
 		pgha_config_free(&brain->configuration);
 	json_decref(brain->member.tags);
@@ -332,6 +334,17 @@ brain_read_members(HaBrain *brain, const HaConsulAnswer *answer)
 	}
 }
 
+static void
+brain_read_failsafe(HaBrain *brain, const HaConsulKey *key)
+{
+	free(brain->failsafe_key);
+	brain->failsafe_key = key != NULL ? strdup(key->value) : NULL;
+	if (brain->failsafe_said)
+		brain_report(brain, HA_REPORT_INFO,
+					 "the lease is Consul's again, not the members' word");
+	brain->failsafe_said = false;
+}
+
 /* The scope is empty while initialize, status and leader are all absent. */
 static void
 brain_read_initialize(HaBrain *brain, const HaConsulAnswer *answer)
@@ -383,6 +396,7 @@ brain_read(HaBrain *brain, const HaConsulAnswer *answer, bool consistent)
 	brain_read_status(brain, brain_find(brain, answer, "status"));
 	brain_read_members(brain, answer);
 	brain_read_initialize(brain, answer);
+	brain_read_failsafe(brain, brain_find(brain, answer, "failsafe"));
 	brain_observe(brain, answer, consistent);
 	brain->known = true;
 	brain->read_at = answer->received_at;
@@ -555,7 +569,17 @@ brain_view_lease(HaBrain *brain, HaTime now, HaView *view)
 	view->stranger = brain_stranger(brain);
 	view->lease_term = record->present ? record->term : 0;
 	view->lease_seq = record->present ? record->seq : 0;
+	if (lease->accepted_term == view->lease_term &&
+		lease->accepted_seq > view->lease_seq)
+		view->lease_seq = lease->accepted_seq;
 	view->highest_shown = lease->highest_shown;
+	view->consul_at = lease->seen.received_at;
+	view->failsafe_mode = brain_failsafe_mode(brain);
+	view->failsafe_possible = pgha_lease_failsafe_possible(lease) &&
+		!lease->failsafe.running;
+	view->failsafe_due = brain->failsafe_due;
+	view->failsafe_active = view->lease_valid &&
+		lease->failsafe.sent_at > lease->seen.received_at;
 	view->claimed = record->claimed;
 	view->optime = lease->seen.optime;
 	view->end_known = record->released && record->end_known;

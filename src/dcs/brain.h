@@ -83,6 +83,14 @@ extern bool pgha_brain_release(HaBrain *brain, const char *successor,
 extern bool pgha_brain_initialize(HaBrain *brain, const HaLeaderWrite *write,
 								  const char *config);
 
+/*
+ * Failsafe: ask the electorate to wait; and the word of this member when it is
+ * asked itself.  No answer of Consul is needed for either.
+ */
+extern bool pgha_brain_failsafe(HaBrain *brain);
+extern bool pgha_brain_accept(HaBrain *brain, uint64_t term, uint64_t seq,
+							  int64_t ttl_ms);
+
 /* What was read last; pointers are valid until the next process. */
 extern const HaLease *pgha_brain_lease(const HaBrain *brain);
 extern const HaConfigDoc *pgha_brain_config(const HaBrain *brain,

@@ -1,6 +1,6 @@
 /*
  * brain_private.h
- *	  The brain's own state, shared by its three files.
+ *	  The brain's own state, shared by its files.
  */
 #ifndef PGHA_BRAIN_PRIVATE_H
 #define PGHA_BRAIN_PRIVATE_H
@@ -16,6 +16,22 @@ typedef struct BrainRequest
 	int			id;				/* 0 = none outstanding */
 	HaTime		due;			/* not before */
 } BrainRequest;
+
+/* a member that had a member key, and when last */
+typedef struct BrainElector
+{
+	char		name[HA_NAME_MAX + 1];	/* "" = free */
+	HaTime		seen_at;
+} BrainElector;
+
+/* a member that was asked to wait */
+typedef struct BrainAsk
+{
+	struct HaBrain *brain;
+	int			id;				/* 0 = none outstanding */
+	uint64_t	seq;
+	char		name[HA_NAME_MAX + 1];
+} BrainAsk;
 
 struct HaBrain
 {
@@ -75,6 +91,13 @@ struct HaBrain
 	/* lease writes */
 	BrainRequest write;
 	HaTime		heartbeat_due;
+
+	/* failsafe */
+	BrainElector electors[HA_MEMBERS_MAX];
+	BrainAsk	asks[HA_MEMBERS_MAX];
+	HaTime		failsafe_due;
+	bool		failsafe_said;	/* since Consul answered last */
+	char	   *failsafe_key;	/* as it was read; NULL = absent */
 };
 
 extern void brain_report(HaBrain *brain, HaReportLevel level,
@@ -84,6 +107,15 @@ extern void brain_key(const HaBrain *brain, const char *name, char *key);
 extern bool brain_store_term(HaBrain *brain, HaTermWish wish);
 extern int	brain_timeout_ms(const HaBrain *brain);
 extern void brain_answered(HaBrain *brain, const HaConsulAnswer *answer);
+
+/* brain_write.c */
+extern bool brain_reserve_seq(HaBrain *brain);
+
+/* brain_failsafe.c */
+extern bool brain_failsafe_mode(const HaBrain *brain);
+extern void brain_list_electorate(HaBrain *brain);
+extern char *brain_failsafe_text(const HaBrain *brain);
+extern void brain_failsafe_cancel(HaBrain *brain);
 
 /* brain_member.c */
 extern void brain_session_lost(HaBrain *brain);

@@ -24,6 +24,8 @@ typedef struct BrainTxn
 	char		history_key[BRAIN_KEY_MAX];
 	char		initialize_key[BRAIN_KEY_MAX];
 	char		config_key[BRAIN_KEY_MAX];
+	char		failsafe_key[BRAIN_KEY_MAX];
+	char	   *failsafe;		/* malloc'd, or NULL */
 	char		sysid[24];
 } BrainTxn;
 
@@ -47,6 +49,7 @@ txn_begin(const HaBrain *brain, BrainTxn *txn)
 	brain_key(brain, "history", txn->history_key);
 	brain_key(brain, "initialize", txn->initialize_key);
 	brain_key(brain, "config", txn->config_key);
+	brain_key(brain, "failsafe", txn->failsafe_key);
 }
 
 static void
@@ -85,6 +88,9 @@ txn_lock_leader(const HaBrain *brain, BrainTxn *txn, const HaLeaseWrite *write)
 static void
 txn_add_extras(const HaBrain *brain, BrainTxn *txn, const HaLeaderWrite *write)
 {
+	txn->failsafe = brain_failsafe_text(brain);
+	if (txn->failsafe != NULL)
+		txn_add(txn, HA_TXN_SET, txn->failsafe_key)->value = txn->failsafe;
 	if (write->history != NULL)
 		txn_add(txn, HA_TXN_SET, txn->history_key)->value = write->history;
 	if (!brain->initialize_present && write->sysid != 0)
@@ -188,6 +194,7 @@ brain_send(HaBrain *brain, BrainTxn *txn, const HaLeaseWrite *lease_write,
 										  brain_written, brain);
 	}
 	free(text);
+	free(txn->failsafe);
 	if (brain->write.id == 0)
 	{
 		/* never left this process: a read settles it all the same */
@@ -198,7 +205,7 @@ brain_send(HaBrain *brain, BrainTxn *txn, const HaLeaseWrite *lease_write,
 }
 
 /* Sequence numbers come from a reserved block: never sent twice. */
-static bool
+bool
 brain_reserve_seq(HaBrain *brain)
 {
 	return brain->lease.next_seq < brain->seq_reserved ||
@@ -212,6 +219,7 @@ pgha_brain_heartbeat(HaBrain *brain, const HaLeaderWrite *write)
 	BrainTxn	txn;
 
 	brain->lease.timeline = write->timeline;
+	brain_list_electorate(brain);
 	if (!brain->session_held || !brain_reserve_seq(brain) ||
 		!pgha_lease_prepare_heartbeat(&brain->lease, pgha_now(), brain->name,
 									  brain->session, write->paused,
@@ -244,6 +252,7 @@ brain_takeover(HaBrain *brain, const HaLeaderWrite *write, const char *config,
 
 	brain->lease.timeline = write->timeline;
 	brain->lease.promotes = write->promotes;
+	brain_list_electorate(brain);
 	if (!brain->session_held || brain->write.id != 0 ||
 		!brain_reserve_seq(brain) || !brain_claim_term(brain) ||
 		!pgha_lease_prepare_takeover(&brain->lease, pgha_now(), brain->name,

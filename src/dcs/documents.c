@@ -23,6 +23,26 @@
  * status
  */
 
+static bool
+electorate_parse(const json_t *array, HaElectorate *electorate)
+{
+	const char *name;
+	size_t		i;
+
+	if (array == NULL)
+		return true;
+	if (!json_is_array(array) || json_array_size(array) > HA_MEMBERS_MAX)
+		return false;
+	for (i = 0; i < json_array_size(array); i++)
+	{
+		name = json_string_value(json_array_get(array, i));
+		if (name == NULL || name[0] == '\0' || strlen(name) > HA_NAME_MAX)
+			return false;
+		pgha_electorate_add(electorate, name);
+	}
+	return true;
+}
+
 /* All of a lease or nothing: half a lease is more dangerous than none. */
 static bool
 lease_parse(const json_t *object, HaLeaseRecord *lease, char *why)
@@ -61,6 +81,9 @@ lease_parse(const json_t *object, HaLeaseRecord *lease, char *why)
 	if (!pgha_json_get_number(object, "claimed_timeline", &claimed) ||
 		claimed > UINT32_MAX)
 		return pgha_why(why, "lease has no valid claimed_timeline");
+	if (!electorate_parse(json_object_get(object, "electorate"),
+						  &lease->electorate))
+		return pgha_why(why, "lease has no valid electorate");
 	lease->timeline = (uint32_t) timeline;
 	lease->claimed = (uint32_t) claimed;
 	lease->ttl_ms = (int64_t) ttl_ms;
@@ -130,6 +153,18 @@ pgha_status_parse(const char *text, size_t len, HaStatusDoc *status,
 }
 
 static int
+set_electorate(json_t *object, const HaElectorate *electorate)
+{
+	json_t	   *array = json_array();
+	int			failed = 0;
+
+	for (int i = 0; i < electorate->n; i++)
+		failed |= json_array_append_new(array,
+										json_string(electorate->names[i]));
+	return failed | json_object_set_new(object, "electorate", array);
+}
+
+static int
 set_lease(json_t *document, const HaLeaseRecord *lease)
 {
 	json_t	   *object;
@@ -156,6 +191,8 @@ set_lease(json_t *document, const HaLeaseRecord *lease)
 	if (lease->end_known)
 		failed |= pgha_json_set_bool(object, "end_known", true);
 	failed |= pgha_json_set_known_text(object, "successor", lease->successor);
+	if (lease->electorate.n > 0)
+		failed |= set_electorate(object, &lease->electorate);
 	return failed | json_object_set_new(document, "lease", object);
 }
 

@@ -63,6 +63,7 @@ typedef struct HaConfigDoc
 {
 	HaTimeouts	timeouts;		/* defaults where the document says nothing */
 	bool		pause;
+	bool		failsafe_mode;
 	bool		use_slots;
 	bool		use_pg_rewind;
 	json_t	   *document;		/* the whole object; owned: pgha_config_free */

@@ -336,6 +336,8 @@ read_config(json_t *document, HaConfigDoc *config, char *why)
 
 	read_timeouts(document, &config->timeouts, why);
 	read_flag(document, "pause", &config->pause, why);
+	config->failsafe_mode = true;
+	read_flag(document, "failsafe_mode", &config->failsafe_mode, why);
 	config->use_slots = true;
 	config->use_pg_rewind = true;
 	if (postgresql == NULL || json_is_null(postgresql))

@@ -598,6 +598,7 @@ launcher_act(HaLauncher *launcher)
 		case HA_ACTION_CLOSE:
 		case HA_ACTION_END_PAUSE:
 		case HA_ACTION_END_PERMITS:
+		case HA_ACTION_FAILSAFE:
 		case HA_ACTION_TAKEOVER:
 		case HA_ACTION_PROMOTE:
 		case HA_ACTION_STOP_RECEIVER:

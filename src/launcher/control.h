@@ -10,11 +10,13 @@
  *		{"type":"state", ...}	when something changed, or each second; see below
  *		{"type":"act","action":"promote"|"rejoin"|"kill","rule":N,"why":"...",
  *		 "target":"member","timeline":N,"claimed":N}
+ *		{"type":"failsafe","id":N,"accepted":bool}	the answer to that
  *		{"type":"config","config":{...},"index":N}	to be rendered, reloaded
  *
  *	launcher to worker
  *		{"type":"hello","version":1,"pid":N}
  *		{"type":"alive"}		each second
+ *		{"type":"failsafe","id":N,"term":N,"seq":N,"ttl_ms":N}	asked by REST
  *		{"type":"done","action":"...","error":"..."}	error absent = done
  *		{"type":"applied","index":N,"left_out":{"name":"why"}}
  *

@@ -285,6 +285,7 @@ describe_to_rest(HaLauncher *launcher)
 	rest->worker = NULL;
 	rest->deadline = 0;
 	rest->open_without_end = false;
+	rest->failsafe_active = false;
 	if (launcher->instance != HA_INSTANCE_RUNNING || worker == NULL)
 	{
 		rest->cluster_unlocked = view->leader[0] == '\0';
@@ -294,6 +295,8 @@ describe_to_rest(HaLauncher *launcher)
 	rest->worker = worker;
 	rest->role = strcmp(json_string_value(json_object_get(worker, "role")),
 						"primary") == 0 ? HA_ROLE_PRIMARY : HA_ROLE_STANDBY;
+	rest->failsafe_active =
+		json_is_true(json_object_get(worker, "failsafe_active"));
 	rest->open_without_end =
 		json_is_true(json_object_get(worker, "open_without_end"));
 	rest->deadline =

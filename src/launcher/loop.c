@@ -164,6 +164,10 @@ loop_message(void *arg, const char *type, json_t *message)
 			launcher->crashes = 0;
 		}
 	}
+	else if (strcmp(type, "failsafe") == 0)
+		pgha_rest_reply(launcher->rest, (int)
+						json_integer_value(json_object_get(message, "id")),
+						json_is_true(json_object_get(message, "accepted")));
 	else if (strcmp(type, "act") == 0)
 		loop_worker_acts(launcher, message);
 	else if (strcmp(type, "config") == 0)
@@ -476,6 +480,27 @@ loop_round(HaLauncher *launcher, int signal_fd)
 	pgha_rest_process(launcher->rest);
 }
 
+/* A leader asks this member to wait: the brain's word counts. */
+static HaRestWord
+loop_asked_to_wait(void *arg, const HaRestAsk *ask)
+{
+	HaLauncher *launcher = arg;
+
+	if (pgha_control_connected(launcher->server))
+		return pgha_control_send(launcher->server,
+								 json_pack("{s:s, s:i, s:I, s:I, s:I}",
+										   "type", "failsafe", "id", ask->id,
+										   "term", (json_int_t) ask->term,
+										   "seq", (json_int_t) ask->seq,
+										   "ttl_ms",
+										   (json_int_t) ask->ttl_ms)) ?
+			HA_REST_LATER : HA_REST_NOBODY;
+	if (launcher->brain == NULL)
+		return HA_REST_NOBODY;
+	return pgha_brain_accept(launcher->brain, ask->term, ask->seq,
+							 ask->ttl_ms) ? HA_REST_ACCEPTED : HA_REST_REFUSED;
+}
+
 /* An instance that already runs is adopted: its processes hold the lock. */
 static bool
 loop_adopt(HaLauncher *launcher, char *why)
@@ -515,6 +540,7 @@ loop_open(HaLauncher *launcher, char *why)
 									 why);
 	if (launcher->rest == NULL)
 		return false;
+	pgha_rest_on_failsafe(launcher->rest, loop_asked_to_wait, launcher);
 	return loop_adopt(launcher, why);
 }
 

@@ -20,6 +20,7 @@
 
 #include <microhttpd.h>
 
+#include "dcs/http.h"
 #include "dcs/json.h"
 #include "dcs/state.h"
 #include "launcher/rest_private.h"
@@ -28,11 +29,13 @@
 #define CONNECTION_MEMORY ((size_t) (16 * 1024))
 #define IDLE_TIMEOUT_S 10u
 #define LISTEN_BACKLOG 128
+#define SUSPENDED_CHECK_MS 100
 #define PEM_MAX (256 * 1024)
 
 struct HaRest
 {
 	HaRestView	view;
+	HaRestFailsafe failsafe;
 	struct MHD_Daemon *daemon;
 	char	   *cert;
 	char	   *key;
@@ -170,24 +173,72 @@ answer_unsupported(struct MHD_Connection *connection, const char *method)
 	return answer(connection, MHD_HTTP_NOT_IMPLEMENTED, "text/plain", text);
 }
 
+static Result
+answer_failsafe(HaRest *rest, struct MHD_Connection *connection,
+				HaRestPost *post)
+{
+	static const struct
+	{
+		unsigned	status;
+		const char *text;
+	}			words[] = {
+		[HA_REST_ACCEPTED] = {MHD_HTTP_OK, "Accepted"},
+		[HA_REST_REFUSED] = {MHD_HTTP_INTERNAL_SERVER_ERROR,
+		"Refused: this member knows of a later leadership"},
+		[HA_REST_NOBODY] = {MHD_HTTP_SERVICE_UNAVAILABLE, "Nobody to ask"},
+		[HA_REST_UNREADABLE] = {MHD_HTTP_BAD_REQUEST,
+		"Not a request of a leader of this cluster"},
+	};
+	HaRestWord	word;
+	char	   *text;
+
+	if (!pgha_rest_post_answer(post, pgha_node_get(rest->view.node,
+												   "pg_ha.scope"), &word))
+		return MHD_YES;
+	text = strdup(words[word].text);
+	return text ? answer(connection, words[word].status, "text/plain", text) :
+		MHD_NO;
+}
+
+/* The request's own memory, if it has any: only a POST that is understood. */
+static void
+completed(void *arg, struct MHD_Connection *connection, void **request,
+		  enum MHD_RequestTerminationCode code)
+{
+	(void) arg;
+	(void) connection;
+	(void) code;
+	if (*request != NULL && *request != &request_begun)
+		pgha_rest_post_end(*request);
+	*request = NULL;
+}
+
 /* Called once with the headers, then with what a body brings, then to answer */
 static Result
 handle(void *arg, struct MHD_Connection *connection, const char *url,
 	   const char *method, const char *version, const char *data,
 	   size_t *data_len, void **request)
 {
-	const HaRest *rest = arg;
+	HaRest	   *rest = arg;
+	bool		failsafe = strcmp(method, MHD_HTTP_METHOD_POST) == 0 &&
+		strcmp(url, "/failsafe") == 0;
 
 	if (*request == NULL)
 	{
 		*request = &request_begun;
-		return MHD_YES;
+		if (failsafe)
+			*request = pgha_rest_post_begin(&rest->failsafe, connection);
+		return *request != NULL ? MHD_YES : MHD_NO;
 	}
 	if (*data_len > 0)
 	{
+		if (failsafe)
+			pgha_rest_post_body(*request, data, *data_len);
 		*data_len = 0;
 		return MHD_YES;
 	}
+	if (failsafe)
+		return answer_failsafe(rest, connection, *request);
 	if (strcmp(method, MHD_HTTP_METHOD_GET) == 0)
 		return answer_get(rest, connection, url, true);
 	if (strcmp(method, MHD_HTTP_METHOD_HEAD) == 0 ||
@@ -264,7 +315,8 @@ read_pem(const HaNode *node, const char *setting, char **text, char *why)
 static bool
 start_daemon(HaRest *rest, int fd, char *why)
 {
-	unsigned	flags = MHD_USE_EPOLL | (rest->cert ? MHD_USE_TLS : 0);
+	unsigned	flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
+		(rest->cert ? MHD_USE_TLS : 0);
 	struct MHD_OptionItem tls[4] = {{MHD_OPTION_END, 0, NULL}};
 	int			n = 0;
 
@@ -285,6 +337,7 @@ start_daemon(HaRest *rest, int fd, char *why)
 	rest->daemon =
 		MHD_start_daemon(flags, 0, NULL, NULL, handle, rest,
 						 MHD_OPTION_LISTEN_SOCKET, fd,
+						 MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,
 						 MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
 						 MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
 						 MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S,
@@ -339,7 +392,12 @@ pgha_rest_stop(HaRest *rest)
 	if (!rest)
 		return;
 	if (rest->daemon)
+	{
+		/* a suspended connection would be waited for */
+		pgha_rest_failsafe_expire(&rest->failsafe, HA_TIME_NEVER);
+		MHD_run(rest->daemon);
 		MHD_stop_daemon(rest->daemon);
+	}
 	pgha_rest_view_release(&rest->view);
 	free(rest->cert);
 	free(rest->key);
@@ -361,13 +419,29 @@ pgha_rest_timeout_ms(const HaRest *rest)
 {
 	MHD_UNSIGNED_LONG_LONG timeout;
 
+	if (pgha_rest_failsafe_waits(&rest->failsafe))
+		return SUSPENDED_CHECK_MS;
 	if (MHD_get_timeout(rest->daemon, &timeout) != MHD_YES)
 		return -1;
 	return timeout < INT32_MAX ? (int) timeout : INT32_MAX;
 }
 
 void
+pgha_rest_on_failsafe(HaRest *rest, HaRestAsked asked, void *arg)
+{
+	rest->failsafe.ask = asked;
+	rest->failsafe.arg = arg;
+}
+
+void
+pgha_rest_reply(HaRest *rest, int id, bool accepted)
+{
+	pgha_rest_failsafe_reply(&rest->failsafe, id, accepted);
+}
+
+void
 pgha_rest_process(HaRest *rest)
 {
+	pgha_rest_failsafe_expire(&rest->failsafe, pgha_now());
 	MHD_run(rest->daemon);
 }

@@ -25,6 +25,7 @@ typedef struct HaRestState
 	bool		open_without_end;
 	bool		paused;
 	bool		cluster_unlocked;
+	bool		failsafe_active;
 	int64_t		consul_seen;	/* s since the epoch */
 	HaTime		alive_at;		/* when the brain last completed a round */
 	int64_t		liveness_ms;	/* alive_at may be that old */
@@ -32,6 +33,29 @@ typedef struct HaRestState
 	uint64_t	sysid;
 	HaLsn		optime;
 } HaRestState;
+
+/* POST /failsafe: what a leader asks of this member, and the brain's word. */
+typedef struct HaRestAsk
+{
+	int			id;
+	uint64_t	term;
+	uint64_t	seq;
+	int64_t		ttl_ms;
+} HaRestAsk;
+
+typedef enum HaRestWord
+{
+	HA_REST_ACCEPTED,
+	HA_REST_REFUSED,
+	HA_REST_NOBODY,				/* there is no brain to ask */
+	HA_REST_UNREADABLE,
+	HA_REST_LATER,				/* pgha_rest_reply will say */
+} HaRestWord;
+
+typedef HaRestWord (*HaRestAsked) (void *arg, const HaRestAsk *ask);
+
+extern void pgha_rest_on_failsafe(HaRest *rest, HaRestAsked asked, void *arg);
+extern void pgha_rest_reply(HaRest *rest, int id, bool accepted);
 
 extern HaRest *pgha_rest_start(const HaNode *node, const HaRestState *state,
 							   char *why);

@@ -17,6 +17,31 @@ typedef struct HaRestView
 	json_t	   *tags;			/* an object */
 } HaRestView;
 
+/* rest_failsafe.c */
+typedef struct HaRestPost HaRestPost;
+typedef struct HaRestFailsafe
+{
+	HaRestAsked ask;
+	void	   *arg;
+	int			last_id;
+	int			nposts;
+	HaRestPost *posts;
+} HaRestFailsafe;
+
+struct MHD_Connection;
+/* NULL: no memory, or too many at once */
+extern HaRestPost *pgha_rest_post_begin(HaRestFailsafe *failsafe,
+										struct MHD_Connection *connection);
+extern void pgha_rest_post_body(HaRestPost *post, const char *data, size_t len);
+/* False: the connection is suspended, and will ask again. */
+extern bool pgha_rest_post_answer(HaRestPost *post, const char *scope,
+								  HaRestWord *word);
+extern void pgha_rest_post_end(HaRestPost *post);
+extern void pgha_rest_failsafe_reply(HaRestFailsafe *failsafe, int id,
+									 bool accepted);
+extern void pgha_rest_failsafe_expire(HaRestFailsafe *failsafe, HaTime now);
+extern bool pgha_rest_failsafe_waits(const HaRestFailsafe *failsafe);
+
 #define HA_REST_NO_LAG UINT64_MAX
 
 typedef struct HaRestQuery

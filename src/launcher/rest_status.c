@@ -302,6 +302,8 @@ put_cluster(const HaRestView *view, json_t *document)
 
 	if (state->paused)
 		put(document, "pause", json_true());
+	if (state->failsafe_active)
+		put(document, "failsafe_mode_is_active", json_true());
 	if (state->cluster_unlocked)
 		put(document, "cluster_unlocked", json_true());
 	put(document, "dcs_last_seen", json_integer(state->consul_seen));

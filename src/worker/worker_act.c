@@ -270,6 +270,9 @@ worker_act(HaWorker *worker)
 		case HA_ACTION_END_PERMITS:
 			act_end_permits(worker);
 			break;
+		case HA_ACTION_FAILSAFE:
+			(void) pgha_brain_failsafe(worker->brain);
+			break;
 		case HA_ACTION_HEARTBEAT:
 			act_heartbeat(worker);
 			break;

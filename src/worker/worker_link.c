@@ -126,6 +126,23 @@ link_connect(HaWorker *worker, HaTime now)
 }
 
 static void
+link_failsafe(HaWorker *worker, json_t *message)
+{
+	bool		accepted =
+		pgha_brain_accept(worker->brain, (uint64_t)
+						  json_integer_value(json_object_get(message, "term")),
+						  (uint64_t)
+						  json_integer_value(json_object_get(message, "seq")),
+						  json_integer_value(json_object_get(message,
+															 "ttl_ms")));
+
+	worker_link_send(worker,
+					 json_pack("{s:s, s:O, s:b}", "type", "failsafe",
+							   "id", json_object_get(message, "id"),
+							   "accepted", accepted));
+}
+
+static void
 link_message(HaWorker *worker, json_t *message)
 {
 	const char *type = json_string_value(json_object_get(message, "type"));
@@ -135,6 +152,8 @@ link_message(HaWorker *worker, json_t *message)
 	if (type == NULL)
 		return;
 	error = json_string_value(json_object_get(message, "error"));
+	if (strcmp(type, "failsafe") == 0)
+		link_failsafe(worker, message);
 	if (strcmp(type, "hello") == 0)
 	{
 		worker->link.greeted = true;

@@ -126,13 +126,14 @@ publish_state_message(HaWorker *worker)
 					  view->role == HA_ROLE_STANDBY && publish_streaming() ?
 					  "streaming" : "");
 	json_object_update_new(state,
-						   json_pack("{s:I, s:I, s:b, s:b, s:s, s:s, s:i, s:I, s:I}",
+						   json_pack("{s:I, s:I, s:b, s:b, s:b, s:s, s:s, s:i, s:I, s:I}",
 									 "term", (json_int_t) view->lease_term,
 									 "deadline", (json_int_t)
 									 view->lease_deadline,
 									 "open_without_end",
 									 pgha_fence_without_end(),
 									 "paused", view->paused,
+									 "failsafe_active", view->failsafe_active,
 									 "session",
 									 pgha_brain_session(worker->brain),
 									 "leader", view->leader,
@@ -314,7 +315,9 @@ publish_status(HaWorker *worker)
 					   "timeline", (int) view->tli,
 					   "lsn", publish_lsn(view->lsn));
 	json_object_update_new(status,
-						   json_pack("{s:i, s:b, s:b, s:b, s:o, s:i, s:s, s:s}",
+						   json_pack("{s:b, s:b, s:i, s:b, s:b, s:b, s:o, s:i, s:s, s:s}",
+									 "failsafe_mode", view->failsafe_mode,
+									 "failsafe_active", view->failsafe_active,
 									 "members", view->nmembers,
 									 "launcher", view->launcher_present,
 									 "paused", view->paused,

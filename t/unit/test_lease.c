@@ -392,6 +392,140 @@ test_claim(void)
 	   "a timeline that some member is on counts, too");
 }
 
+/* pg2 leads with the electorate pg2, pg3; Consul is silent from 105000 on. */
+static void
+lead(HaLease *lease)
+{
+	HaLeaseWrite write;
+
+	begin(lease, 0);
+	pgha_electorate_add(&lease->electorate, "pg2");
+	pgha_electorate_add(&lease->electorate, "pg3");
+	see(lease, 100000, released(19, 7, ""));
+	takeover(lease, 100000, &write);
+	done(lease, 100010, 20);
+	heartbeat(lease, 101000, false, &write);
+	done(lease, 101010, 21);
+}
+
+static void
+test_failsafe(void)
+{
+	HaLease		lease;
+	HaLeaseWrite write;
+	uint64_t	seq;
+
+	lead(&lease);
+	ok(pgha_lease_failsafe_begin(&lease, MS(105000)), "the members are asked");
+	seq = lease.failsafe.seq;
+	ok(lease.deadline == MS(101000 + TTL), "which extends nothing");
+	pgha_lease_failsafe_answer(&lease, seq - 1, "pg3", true);
+	pgha_lease_failsafe_answer(&lease, seq, "pg4", true);
+	ok(lease.deadline == MS(101000 + TTL),
+	   "nor does an older answer, or one of somebody who was not asked");
+	pgha_lease_failsafe_answer(&lease, seq, "pg3", true);
+	ok(lease.deadline == MS(105000 + TTL),
+	   "all have agreed: L from the asking, not from the answer");
+	ok(heartbeat(&lease, 106000, false, &write) && write.lease.seq > seq,
+	   "a heartbeat's number is not that of an asking");
+
+	lead(&lease);
+	ok(pgha_lease_failsafe_begin(&lease, MS(150000)), "asked after it ran out");
+	pgha_lease_failsafe_answer(&lease, lease.failsafe.seq, "pg3", true);
+	ok(pgha_lease_valid(&lease, MS(150000 + TTL) - 1) &&
+	   !pgha_lease_valid(&lease, MS(150000 + TTL)), "it runs again");
+
+	lead(&lease);
+	pgha_lease_failsafe_begin(&lease, MS(105000));
+	seq = lease.failsafe.seq;
+	pgha_lease_failsafe_answer(&lease, seq, "pg3", false);
+	pgha_lease_failsafe_answer(&lease, seq, "pg3", true);
+	ok(lease.deadline == MS(101000 + TTL), "one refusal ends a round");
+	lease.own_ttl_ms = 1000;
+	pgha_lease_failsafe_begin(&lease, MS(110000));
+	ok(heartbeat(&lease, 111000, false, &write) &&
+	   write.lease.ttl_ms == TTL - 1000,
+	   "what was asked for is a promise that a lower ttl keeps");
+}
+
+/* When the members may not be asked. */
+static void
+test_failsafe_not(void)
+{
+	HaLease		lease;
+	HaLeaseWrite write;
+
+	lead(&lease);
+	heartbeat(&lease, 102000, false, &write);
+	ok(pgha_lease_failsafe_possible(&lease),
+	   "a heartbeat under way that changes nothing is no obstacle");
+	pgha_lease_answer(&lease, HA_OUTCOME_UNKNOWN, 0, 0, MS(103000));
+	ok(pgha_lease_failsafe_possible(&lease), "nor is a lost answer");
+
+	lead(&lease);
+	pgha_electorate_add(&lease.electorate, "pg4");
+	heartbeat(&lease, 102000, false, &write);
+	ok(!pgha_lease_failsafe_possible(&lease),
+	   "it is if it lists others: one of them may already count");
+	done(&lease, 103000, 22);
+	ok(pgha_lease_failsafe_possible(&lease) && lease.in_force.n == 3,
+	   "until it has landed");
+
+	lead(&lease);
+	lease.own_ttl_ms = 20000;
+	heartbeat(&lease, 102000, false, &write);
+	ok(!pgha_lease_failsafe_possible(&lease), "so it is with another ttl");
+
+	lead(&lease);
+	release(&lease, 102000, &write);
+	ok(!pgha_lease_failsafe_possible(&lease), "never after a release");
+	pgha_lease_answer(&lease, HA_OUTCOME_UNKNOWN, 0, 0, MS(103000));
+	ok(!pgha_lease_failsafe_possible(&lease), "whether or not it landed");
+
+	lead(&lease);
+	see(&lease, 104000, status(30, "pg3", 9, 1));
+	ok(!pgha_lease_failsafe_possible(&lease), "nor after a takeover");
+
+	begin(&lease, 8);
+	see(&lease, 100000, status(20, "pg2", 8, 1));
+	ok(!pgha_lease_failsafe_possible(&lease),
+	   "a new life has no electorate before a heartbeat of its own");
+}
+
+static void
+test_failsafe_accept(void)
+{
+	HaLease		lease;
+	HaLeaseWrite write;
+	HaObservation listed = status(10, "pg1", 7, 1);
+
+	begin(&lease, 0);
+	keep_seeing(&lease, 1000, 1000 + WAIT - 500, status(10, "pg1", 7, 1));
+	ok(pgha_lease_failsafe_accept(&lease, MS(WAIT), 7, 5, TTL),
+	   "who has no term of its own agrees");
+	keep_seeing(&lease, 1000 + WAIT, 2 * WAIT - 1, status(10, "pg1", 7, 1));
+	is_int(standing(&lease, 2 * WAIT - 1), HA_STANDING_HELD,
+		   "and waits L + margin from then");
+	ok(lease.accepted_term == 7 && lease.accepted_seq == 5,
+	   "its ballots say up to where it knows");
+	keep_seeing(&lease, 2 * WAIT, 2 * WAIT, status(10, "pg1", 7, 1));
+	is_int(standing(&lease, 2 * WAIT), HA_STANDING_EXPIRED, "not longer");
+	takeover(&lease, 2 * WAIT, &write);
+	ok(!pgha_lease_failsafe_accept(&lease, MS(2 * WAIT + 1), 7, 6, TTL),
+	   "a takeover of its own may land: it refuses");
+
+	pgha_electorate_add(&listed.lease.electorate, "pg1");
+	pgha_electorate_add(&listed.lease.electorate, "pg3");
+	begin(&lease, 0);
+	keep_seeing(&lease, 1000, 1000 + WAIT, listed);
+	is_int(standing(&lease, 1000 + WAIT), HA_STANDING_OUTSIDE,
+		   "who is not listed is not asked");
+	ok(!takeover(&lease, 1000 + WAIT, &write), "and does not take over");
+	keep_seeing(&lease, 2000 + WAIT, 3000 + 2 * WAIT, absent());
+	is_int(standing(&lease, 3000 + 2 * WAIT), HA_STANDING_OUTSIDE,
+		   "nor when status vanishes");
+}
+
 static void
 test_takeover_too_early(void)
 {
@@ -923,6 +1057,9 @@ main(void)
 	test_gaps();
 	test_overtaking_reads();
 	test_takeover();
+	test_failsafe();
+	test_failsafe_not();
+	test_failsafe_accept();
 	test_claim();
 	test_takeover_too_early();
 	test_takeover_lost_answer();

@@ -53,7 +53,7 @@ static const char *const instance_words[] = {
 };
 static const char *const standing_words[] = {
 	"unknown", "ours", "paused", "held", "gap", "named", "released",
-	"expired", "restored", NULL
+	"expired", "restored", "outside", NULL
 };
 static const char *const name_lock_words[] = {"free", "held", "taken", NULL};
 static const char *const wal_end_words[] = {
@@ -91,6 +91,10 @@ static const Fact facts[] = {
 	FACT(stood_until, FACT_TIME),
 	FACT(lease_valid, FACT_BOOL),
 	FACT(lease_deadline, FACT_TIME),
+	FACT(consul_at, FACT_TIME),
+	FACT(failsafe_mode, FACT_BOOL),
+	FACT(failsafe_possible, FACT_BOOL),
+	FACT(failsafe_due, FACT_TIME),
 	FACT(heartbeat_due, FACT_TIME),
 	FACT(write_pending, FACT_BOOL),
 	FACT(write_unresolved, FACT_BOOL),
