@@ -37,6 +37,7 @@ brain_store(Sim *sim, SimMember *member, const SimBrain *brain)
 		file->seq_reserved = brain->seq_reserved;
 	if (file->claimed < brain->lease.highest_claimed)
 		file->claimed = brain->lease.highest_claimed;
+	file->ttl_ms = brain->lease.last_ttl_ms;
 	file->session = brain->session;
 	file->boot = member->boot;
 }
@@ -67,6 +68,7 @@ sim_brain_begin(Sim *sim, SimMember *member, HaBrainKind kind)
 	file->seq_reserved += SIM_SEQ_BLOCK;
 	brain->seq_reserved = file->seq_reserved;
 	brain->lease.highest_claimed = file->claimed;
+	brain->lease.last_ttl_ms = file->ttl_ms;
 	brain->lease.mutations = sim->mutations;
 	brain->folder.timeouts = sim->consul.folder.timeouts;
 	pgha_lease_set_timeouts(&brain->lease, brain->folder.timeouts.ttl_ms,
@@ -617,7 +619,8 @@ answer_read(Sim *sim, SimMember *member, SimBrain *brain,
 	if (folder->lease.term > member->heard_term)
 		member->heard_term = folder->lease.term;
 	if ((brain->lease.highest_term > member->file.highest_term ||
-		 brain->lease.highest_claimed > member->file.claimed) &&
+		 brain->lease.highest_claimed > member->file.claimed ||
+		 brain->lease.last_ttl_ms != member->file.ttl_ms) &&
 		!(sim->mutations & HA_MUTATE_DURABLE_TERM))
 		brain_store(sim, member, brain);
 }

@@ -179,6 +179,7 @@ typedef struct SimFile
 	uint64_t	highest_term;
 	uint64_t	seq_reserved;
 	uint32_t	claimed;
+	int64_t		ttl_ms;
 	int			session;
 	int			boot;
 } SimFile;

@@ -166,6 +166,29 @@ pgha_lease_note_timeline(HaLease *lease, uint32_t tli)
 		lease->highest_claimed = tli;
 }
 
+/*
+ * Consul was restored to an older leadership, or wiped and taken by a member
+ * that knew of less.  The later one may still run, but not for longer than L.
+ */
+static void
+lease_note_shown(HaLease *lease, const HaObservation *seen)
+{
+	int64_t		wait_ms = lease_ttl_ms(lease) +
+		pgha_lease_margin_ms(lease_ttl_ms(lease));
+
+	if (seen->lease.term >= lease->highest_shown)
+		lease->lower_since = 0;
+	else if (lease->lower_since == 0)
+		lease->lower_since = seen->received_at;
+	if (seen->lease.term > lease->highest_shown ||
+		(lease->lower_since != 0 && seen->received_at >=
+		 lease->lower_since + wait_ms * HA_NS_PER_MS))
+	{
+		lease->highest_shown = seen->lease.term;
+		lease->lower_since = 0;
+	}
+}
+
 /* What stays known of a lease when status no longer shows it. */
 static void
 lease_note_record(HaLease *lease, const HaObservation *seen)
@@ -181,8 +204,7 @@ lease_note_record(HaLease *lease, const HaObservation *seen)
 	lease->last_electorate = record->electorate;
 	if (record->term > lease->highest_seen)
 		lease->highest_seen = record->term;
-	if (record->term > lease->highest_shown)
-		lease->highest_shown = record->term;
+	lease_note_shown(lease, seen);
 	if (record->term > lease->highest_term)
 		lease->highest_term = record->term;
 	if (record->term > lease->my_term)

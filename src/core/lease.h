@@ -153,7 +153,8 @@ typedef struct HaLease
 	uint64_t	my_term;		/* 0 = none, or from before a reboot */
 	uint64_t	highest_term;	/* the highest seen or written, ever */
 	uint64_t	highest_seen;	/* the highest that status carried, or the file had */
-	uint64_t	highest_shown;	/* the highest that status carried in this life */
+	uint64_t	highest_shown;	/* the highest that status carried in this life ... */
+	HaTime		lower_since;	/* ... and since when it carries a lower one; 0 = doesn't */
 	uint64_t	first_seq;		/* of this life's current block */
 	uint64_t	next_seq;		/* from a reserved block, never sent twice */
 
@@ -162,7 +163,7 @@ typedef struct HaLease
 	HaObservation seen;
 	HaTime		index_since;	/* received_at of the first read of it */
 	HaTime		steady_since;	/* answers came without a gap since then */
-	int64_t		last_ttl_ms;	/* the last L seen in a lease; 0 = none */
+	int64_t		last_ttl_ms;	/* the last L seen in a lease, or the file's; 0 = none */
 	bool		last_paused;	/* the last lease seen said paused */
 	HaElectorate last_electorate;	/* ... and listed them */
 	uint64_t	accepted_term;	/* of the holder we last promised to wait for */

@@ -97,6 +97,8 @@ brain_store_term(HaBrain *brain, HaTermWish wish)
 	file.highest_term = brain->lease.highest_term;
 	if (file.claimed < brain->lease.highest_claimed)
 		file.claimed = brain->lease.highest_claimed;
+	if (brain->lease.last_ttl_ms > 0)
+		file.ttl_ms = (uint64_t) brain->lease.last_ttl_ms;
 	memcpy(file.session, brain->session, sizeof(file.session));
 	if (!pgha_state_merge_term(brain->state_dir, &file, wish, why))
 	{
@@ -139,6 +141,7 @@ brain_begin(HaBrain *brain, char *why)
 					file->highest_term,
 					file->seq_reserved - HA_SEQ_BLOCK + 1);
 	brain->lease.highest_claimed = (uint32_t) file->claimed;
+	brain->lease.last_ttl_ms = (int64_t) file->ttl_ms;
 	return true;
 }
 
@@ -403,7 +406,8 @@ brain_read(HaBrain *brain, const HaConsulAnswer *answer, bool consistent)
 
 	/* a restored Consul must not make this node forget what it has seen */
 	if (brain->lease.highest_term > brain->file.highest_term ||
-		brain->lease.highest_claimed > brain->file.claimed)
+		brain->lease.highest_claimed > brain->file.claimed ||
+		(uint64_t) brain->lease.last_ttl_ms != brain->file.ttl_ms)
 		brain_store_term(brain, HA_TERM_STORE);
 }
 

@@ -297,6 +297,7 @@ pgha_state_read_term(const char *dir, HaTermFile *file, char *why)
 		have_number(document, "index", &file->index) &&
 		have_number(document, "seq_reserved", &file->seq_reserved) &&
 		have_number(document, "claimed_timeline", &file->claimed) &&
+		have_number(document, "ttl_ms", &file->ttl_ms) &&
 		have_text(document, "session", file->session, sizeof(file->session)) &&
 		have_text(document, "boot", boot, sizeof(boot));
 	json_decref(document);
@@ -323,10 +324,10 @@ pgha_state_write_term(const char *dir, const HaTermFile *file, char *why)
 		return false;
 	if (file->term > INT64_MAX || file->highest_term > INT64_MAX ||
 		file->index > INT64_MAX || file->seq_reserved > INT64_MAX ||
-		file->claimed > UINT32_MAX)
+		file->claimed > UINT32_MAX || file->ttl_ms > INT32_MAX)
 		return pgha_why(why, "a number for lease.json is out of range");
 	return write_document(dir, "lease.json",
-						  json_pack("{s:I, s:I, s:I, s:s, s:s, s:I, s:I}",
+						  json_pack("{s:I, s:I, s:I, s:s, s:s, s:I, s:I, s:I}",
 									"term", (json_int_t) file->term,
 									"highest_term",
 									(json_int_t) file->highest_term,
@@ -335,7 +336,8 @@ pgha_state_write_term(const char *dir, const HaTermFile *file, char *why)
 									"boot", boot, "seq_reserved",
 									(json_int_t) file->seq_reserved,
 									"claimed_timeline",
-									(json_int_t) file->claimed), why);
+									(json_int_t) file->claimed,
+									"ttl_ms", (json_int_t) file->ttl_ms), why);
 }
 
 static uint64_t

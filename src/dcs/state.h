@@ -3,7 +3,7 @@
  *	  What outlives the instance: files in pg_ha.state_directory.
  *
  *		lease.json		{term, highest_term, index, session, boot,
- *							 seq_reserved, claimed_timeline}
+ *							 seq_reserved, claimed_timeline, ttl_ms}
  *		node.json		{half_done, fresh, leader, timeline, flush_lsn, sysid}
  *		follow.conf		primary_conninfo and primary_slot_name
  *		events.jsonl	one event a line; events.old.jsonl before it
@@ -33,6 +33,7 @@ typedef struct HaTermFile
 	uint64_t	index;			/* of status that the takeover checked */
 	uint64_t	seq_reserved;	/* seqs up to here may have been sent */
 	uint64_t	claimed;		/* the highest timeline ever claimed, as known here */
+	uint64_t	ttl_ms;			/* L of the lease last seen; 0 = none */
 	char		session[HA_SESSION_MAX + 1];
 } HaTermFile;
 
