@@ -335,16 +335,16 @@ act_takeover(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view)
 
 static void
 act_release(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view,
-			const char *successor)
+			const HaDecision *decision)
 {
 	HaLeaseWrite write;
-	bool		end_known = view->wal_end == HA_WAL_END_KNOWN;
 
 	if (brain->session_held &&
 		pgha_lease_prepare_release(&brain->lease, view->now, member->name, "",
-								   successor, end_known, &write))
+								   decision->target, decision->end_known,
+								   &write))
 		brain_send_write(sim, member, brain, &write,
-						 end_known ? view->lsn : 0);
+						 decision->end_known ? decision->end : 0);
 }
 
 static void
@@ -392,7 +392,7 @@ brain_act(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view,
 			act_takeover(sim, member, brain, view);
 			break;
 		case HA_ACTION_RELEASE:
-			act_release(sim, member, brain, view, decision->target);
+			act_release(sim, member, brain, view, decision);
 			break;
 		case HA_ACTION_PROMOTE:
 			brain->promoting = true;

@@ -431,10 +431,25 @@ when_successor_complete(const HaView *v)
 		v->wal_end == HA_WAL_END_KNOWN && complete_successor(v) != NULL;
 }
 
+/*
+ * Whoever leads next should have all that was written.  A leader that was never
+ * promoted wrote nothing: the end is what it had when it took over, as status
+ * says.
+ */
+static void
+fill_end(const HaView *v, HaDecision *d)
+{
+	d->end_known = v->wal_end == HA_WAL_END_KNOWN || !v->was_primary;
+	if (d->end_known)
+		d->end = v->was_primary ? v->lsn : v->optime;
+}
+
 static void
 fill_successor(const HaView *v, HaDecision *d)
 {
 	const HaMember *successor = complete_successor(v);
+
+	fill_end(v, d);
 
 	if (successor != NULL)
 		memcpy(d->target, successor->name, sizeof(d->target));
@@ -827,7 +842,7 @@ static const HaRule rules[] = {
 	{203, when_start_takes_too_long, HA_ACTION_KILL,
 	"starting has taken longer than primary_start_timeout", NULL},
 	{204, when_leader_cannot_start, HA_ACTION_RELEASE,
-	"the leader can't be started again in time", NULL},
+	"the leader can't be started again in time", fill_end},
 	{205, when_leader_shut_down, HA_ACTION_RELEASE,
 	"the leader was shut down and its last record is written", fill_successor},
 	{206, when_successor_complete, HA_ACTION_RELEASE,
@@ -846,7 +861,7 @@ static const HaRule rules[] = {
 	{212, when_unpromoted_leader_is_down, HA_ACTION_START_STANDBY,
 	"the lease is ours and the directory was not promoted yet", NULL},
 	{213, when_crashed_leader_stops, HA_ACTION_RELEASE,
-	"the node stops and the lease is ours", NULL},
+	"the node stops and the lease is ours", fill_end},
 	{215, when_leader_to_promote, HA_ACTION_PROMOTE,
 	"the lease is ours and the instance is a standby", NULL},
 	{219, is_ours, HA_ACTION_WAIT,

@@ -48,6 +48,8 @@ typedef struct HaDecision
 	char		target[HA_NAME_MAX + 1];	/* a member; "" = none */
 	HaTime		deadline;		/* decide again at the latest then */
 	bool		paused;			/* heartbeat: what it says of a pause */
+	bool		end_known;		/* release: `end` is the very end of WAL */
+	HaLsn		end;
 } HaDecision;
 
 typedef struct HaRule

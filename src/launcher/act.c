@@ -419,15 +419,14 @@ static void
 act_release(HaLauncher *launcher)
 {
 	HaLeaderWrite write;
-	bool		end_known = launcher->view.wal_end == HA_WAL_END_KNOWN;
 	char		what[256];
 	bool		sent;
 
 	act_leader_write(launcher, &write);
-	if (end_known)
-		write.optime = launcher->view.lsn;
+	if (launcher->decision.end_known)
+		write.optime = launcher->decision.end;
 	sent = pgha_brain_release(launcher->brain, launcher->decision.target,
-							  &write, end_known);
+							  &write, launcher->decision.end_known);
 	free(write.history);
 	if (!sent)
 		return;

@@ -436,10 +436,11 @@ note_reached(int id)
 static void
 describe(const HaDecision *decision, char *text, size_t size)
 {
-	snprintf(text, size, "%d %s%s%s%s", decision->rule,
+	snprintf(text, size, "%d %s%s%s%s%s", decision->rule,
 			 pgha_action_name(decision->action),
 			 decision->target[0] != '\0' ? " " : "", decision->target,
-			 decision->paused ? " paused" : "");
+			 decision->paused ? " paused" : "",
+			 decision->end_known ? " end known" : "");
 }
 
 /* "expect RULE ACTION [TARGET] [paused] [until TIME]" */
