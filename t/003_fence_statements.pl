@@ -174,7 +174,7 @@ sub contents
 		"SELECT count(*), max(relname) FROM pg_class", 'SELECT count(*) FROM pg_prepared_xacts',
 		'SELECT string_agg(datname, chr(32) ORDER BY datname) FROM pg_database',
 		'SELECT string_agg(spcname, chr(32) ORDER BY spcname) FROM pg_tablespace',
-		'SELECT count(*) FROM pg_roles', "SELECT lo_get(4711)",
+		'SELECT count(*) FROM pg_roles', "SELECT string_agg(data, '') FROM pg_largeobject",
 		'SELECT count(*) FROM pg_index WHERE NOT indisvalid';
 	return join ' | ', @all, join ' ', map { scalar(() = glob "$place$_/*/*/*") } 1 .. 3;
 }

@@ -24,9 +24,9 @@
 
 #include "compat.h"
 
-#include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/catalog.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
 #include "fence.h"
@@ -177,7 +177,6 @@ session_executor_start(QueryDesc *query, int eflags)
  * ------------------------------------------------------------------------
  */
 
-/* What initdb made has an id below FirstNormalObjectId. */
 static bool
 session_plan_reads(const PlannedStmt *plan)
 {
@@ -189,7 +188,7 @@ session_plan_reads(const PlannedStmt *plan)
 
 		if (entry->rtekind == RTE_RELATION &&
 			entry->relkind != RELKIND_VIEW &&
-			entry->relid >= FirstNormalObjectId)
+			!IsCatalogRelationOid(entry->relid))
 			return true;
 	}
 	return false;
