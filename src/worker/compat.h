@@ -20,7 +20,10 @@
 #undef ENABLE_GSS
 
 #include "lib/ilist.h"
+#include "miscadmin.h"
+#include "postmaster/autovacuum.h"
 #include "postmaster/bgworker_internals.h"
+#include "utils/guc_tables.h"
 
 /* 18 keeps the postmaster's list of workers doubly linked. */
 #if PG_VERSION_NUM >= 180000
@@ -36,5 +39,41 @@ typedef dlist_iter HaWorkerIter;
 	slist_container(RegisteredBgWorker, rw_lnode, (iter).cur)
 typedef slist_iter HaWorkerIter;
 #endif
+
+#if PG_VERSION_NUM >= 170000
+#define pgha_is_autovacuum_worker() AmAutoVacuumWorkerProcess()
+#else
+#define pgha_is_autovacuum_worker() IsAutoVacuumWorkerProcess()
+#endif
+
+/* 18 runs each query once and has no flag for that. */
+#if PG_VERSION_NUM >= 180000
+#define PGHA_EXECUTOR_RUN_PARAMETERS \
+	QueryDesc *queryDesc, ScanDirection direction, uint64 count
+#define PGHA_EXECUTOR_RUN_ARGUMENTS queryDesc, direction, count
+#else
+#define PGHA_EXECUTOR_RUN_PARAMETERS \
+	QueryDesc *queryDesc, ScanDirection direction, uint64 count, \
+	bool execute_once
+#define PGHA_EXECUTOR_RUN_ARGUMENTS queryDesc, direction, count, execute_once
+#endif
+
+/* The server's record of a setting, or NULL; 15 keeps the look-up to itself. */
+static inline const struct config_generic *
+pgha_guc_find(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return find_option(name, false, true, 0);
+#else
+	struct config_generic **settings = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+	{
+		if (strcmp(settings[i]->name, name) == 0)
+			return settings[i];
+	}
+	return NULL;
+#endif
+}
 
 #endif							/* PGHA_COMPAT_H */

@@ -32,10 +32,14 @@
 #include "shmem.h"
 #include "storage/condition_variable.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "storage/pmsignal.h"
 #include "storage/proc.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
+
+/* a wait that nobody wakes at the worker's end looks so often for it */
+#define FENCE_LOOK_AGAIN_MS 200
 
 /* hooks are installed: a real server, not single-user, not an upgrade */
 static bool fence_installed = false;
@@ -83,24 +87,40 @@ pgha_fence_open(void)
  * ------------------------------------------------------------------------
  */
 
-static void
-fence_refuse(const char *what)
+static int
+fence_errdetail(void)
 {
 	char		leader[HA_NAME_MAX + 1];
 
 	LWLockAcquire(&pgha_shmem->lock, LW_SHARED);
 	strlcpy(leader, pgha_shmem->leader, sizeof(leader));
 	LWLockRelease(&pgha_shmem->lock);
+	if (leader[0] == '\0')
+		return 0;
+	if (strcmp(leader, pgha_guc_name) == 0)
+		return errdetail("Its lease ran out, and no other leader is known.");
+	return errdetail("The last known leader is \"%s\".", leader);
+}
+
+static int
+fence_errhint(bool read)
+{
+	if (pgha_guc_scope[0] == '\0')
+		return errhint("This data directory belongs to a pg_ha cluster: start it with pg_ha_launcher, or make it a plain one with pg_ha_launcher --detach.");
+	if (read)
+		return errhint("Reads are refused because pg_ha.fence_reads is on. Connect to the leader, or see pg_ha_status().");
+	return errhint("Connect to the leader (target_session_attrs=read-write), or see pg_ha_status().");
+}
+
+static void
+fence_refuse(const char *what, bool read)
+{
 	pg_atomic_fetch_add_u64(&pgha_shmem->refused, 1);
 	ereport(ERROR,
 			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
 			 errmsg("cannot %s: this instance does not hold the leader lease",
 					what),
-			 leader[0] != '\0' ?
-			 errdetail("The last known leader is \"%s\".", leader) : 0,
-			 pgha_guc_scope[0] == '\0' ?
-			 errhint("This data directory belongs to a pg_ha cluster: start it with pg_ha_launcher, or make it a plain one with pg_ha_launcher --detach.") :
-			 errhint("Connect to the leader (target_session_attrs=read-write), or see pg_ha_status().")));
+			 fence_errdetail(), fence_errhint(read)));
 }
 
 /*
@@ -154,15 +174,50 @@ fence_wait(void)
 				 errdetail("The commit waited for the leader lease.")));
 }
 
-void
-fence_check(const char *what)
+static void
+fence_check_or_refuse(const char *what, bool read)
 {
 	if (pgha_fence_open())
 		return;
 	if (fence_may_wait())
 		fence_wait();
 	if (!pgha_fence_open())
-		fence_refuse(what);
+		fence_refuse(what, read);
+}
+
+void
+fence_check(const char *what)
+{
+	fence_check_or_refuse(what, false);
+}
+
+void
+fence_check_read(const char *what)
+{
+	fence_check_or_refuse(what, true);
+}
+
+/*
+ * No statement_timeout: replication is no statement.  Once the worker is gone
+ * the server is being stopped, which waits for its walsenders.
+ */
+bool
+fence_wait_for_change(void)
+{
+	HaTime		until = fence_now() + pgha_guc_fence_wait_ms * HA_NS_PER_MS;
+
+	if (!fence_may_wait())
+		return pgha_fence_open();
+	ConditionVariablePrepareToSleep(&pgha_shmem->deadline_moved);
+	while (!pgha_fence_open() && fence_now() < until &&
+		   pgha_shmem->worker_pid != 0)
+		(void) ConditionVariableTimedSleep(&pgha_shmem->deadline_moved,
+										   FENCE_LOOK_AGAIN_MS,
+										   PG_WAIT_EXTENSION);
+	ConditionVariableCancelSleep();
+	/* the caller's loop may have been woken for something else */
+	SetLatch(MyLatch);
+	return pgha_fence_open();
 }
 
 void
@@ -186,7 +241,7 @@ fence_check_commit(const char *what)
 		 * is ending.  Waiting would keep the worker from ending it.
 		 */
 		if (fence_now() >= fence_deadline())
-			fence_refuse(what);
+			fence_refuse(what, false);
 		fence_return_permit();
 	}
 	else
@@ -249,17 +304,31 @@ fence_exit(int code, Datum arg)
  */
 
 /*
- * Registered at a backend's first transaction, which is before its first
- * commit, so that nothing later has to.
+ * At the end of a process's first transaction, which is the one that starts a
+ * session and commits nothing, so that nothing later has to.
  */
 static void
-fence_register_exit(void)
+fence_begin_process(void)
 {
-	static bool registered = false;
+	static bool begun = false;
 
-	if (!registered)
-		before_shmem_exit(fence_exit, (Datum) 0);
-	registered = true;
+	if (begun)
+		return;
+	begun = true;
+	before_shmem_exit(fence_exit, (Datum) 0);
+	fence_session_begin();
+}
+
+/*
+ * Vacuum would fail at each table's commit, with an ERROR in the log.  Nobody
+ * waits for this process, so it goes, as at the end of its work.
+ */
+static void
+fence_end_autovacuum(void)
+{
+	ereport(DEBUG1,
+			(errmsg_internal("autovacuum worker ends without the leader lease")));
+	proc_exit(0);
 }
 
 static void
@@ -267,10 +336,12 @@ fence_xact(XactEvent event, void *arg)
 {
 	if (!pgha_fence_active())
 		return;
-	fence_register_exit();
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
+			fence_begin_process();
+			if (pgha_is_autovacuum_worker() && !pgha_fence_open())
+				fence_end_autovacuum();
 			if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 				fence_check_commit("commit");
 			break;
@@ -280,9 +351,11 @@ fence_xact(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
 			fence_ack_committed();
+			fence_session_end_transaction();
 			break;
 		case XACT_EVENT_ABORT:
 			fence_ack_aborted();
+			fence_session_end_transaction();
 			break;
 		case XACT_EVENT_PARALLEL_COMMIT:
 		case XACT_EVENT_PARALLEL_ABORT:
@@ -298,6 +371,7 @@ pgha_fence_install_hooks(void)
 	fence_installed = true;
 	RegisterXactCallback(fence_xact, NULL);
 	fence_utility_install_hooks();
+	fence_session_install_hooks();
 	fence_ack_install_hooks();
 }
 

@@ -33,12 +33,15 @@
 #include "compat.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "fence.h"
 #include "fence_private.h"
 #include "libpq/auth.h"
 #include "libpq/libpq.h"
 #include "libpq/libpq-be.h"
 #include "miscadmin.h"
+#include "replication/slot.h"
+#include "replication/walsender.h"
 #include "shmem.h"
 #include "storage/ipc.h"
 
@@ -66,6 +69,9 @@ static bool ack_can_abort = false;
 
 /* ReadyForQuery was put into the buffer since */
 static bool ack_ready = false;
+
+/* what is, or was, pending here are changes for a logical subscriber */
+static bool ack_changes = false;
 
 static timer_t ack_timer;
 static volatile sig_atomic_t ack_armed = 0;
@@ -96,10 +102,29 @@ ack_may_leave(void)
 		(pgha_fence_without_end() && fence_take_permit());
 }
 
+/*
+ * A subscriber must not have changes that the next leader never had.  Of a
+ * physical standby the same is true, but that one can be rewound.  On a standby
+ * itself there is nothing to fence: what it has, the leader sent.
+ */
+static bool
+ack_sends_changes(void)
+{
+	return am_walsender && MyReplicationSlot != NULL &&
+		SlotIsLogical(MyReplicationSlot) && !RecoveryInProgress();
+}
+
 static void
 ack_explain(int code, Datum arg)
 {
-	if (ack_was_cut)
+	if (!ack_was_cut)
+		return;
+	if (ack_changes)
+		ereport(LOG,
+				(errmsg("pg_ha: ended a logical replication connection"),
+				 errdetail("The leader lease ran out before changes could be sent."),
+				 errhidestmt(true)));
+	else
 		ereport(LOG,
 				(errmsg("pg_ha: ended a connection instead of acknowledging its commit"),
 				 errdetail("The leader lease ran out before the client could be told. The transaction is in the WAL of this instance, and may be lost if another instance leads."),
@@ -211,12 +236,20 @@ ack_flush(void)
 	return result;
 }
 
+/* Only for a process that sends without waiting: a walsender. */
+
 static int
 ack_flush_if_writable(void)
 {
+	int			result;
+
 	if (!ack_message_may_leave())
 		return EOF;
-	return ack_server_methods->flush_if_writable();
+	result = ack_server_methods->flush_if_writable();
+	if (result == 0 && ack_pending && ack_ready &&
+		!ack_server_methods->is_send_pending())
+		ack_done();
+	return result;
 }
 
 static int
@@ -227,6 +260,30 @@ ack_putmessage(char type, const char *body, size_t len)
 	if (ack_pending && type == 'Z')
 		ack_ready = true;
 	return ack_server_methods->putmessage(type, body, len);
+}
+
+/*
+ * What a logical walsender sends is pending like an acknowledgement, until it
+ * has left.  Keepalives too: they tell the subscriber how far it has got.
+ */
+static void
+ack_expect_change(void)
+{
+	ack_changes = true;
+	if (!pgha_fence_open() && !fence_wait_for_change())
+		ack_cut();
+	fence_ack_expect();
+	ack_can_abort = false;
+	ack_ready = true;
+}
+
+static void
+ack_putmessage_noblock(char type, const char *body, size_t len)
+{
+	if (type == 'd' && !ack_was_cut && ack_sends_changes())
+		ack_expect_change();
+	if (ack_message_may_leave())
+		ack_server_methods->putmessage_noblock(type, body, len);
 }
 
 static void
@@ -243,6 +300,7 @@ ack_authentication(Port *port, int status)
 	ack_methods.flush = ack_flush;
 	ack_methods.flush_if_writable = ack_flush_if_writable;
 	ack_methods.putmessage = ack_putmessage;
+	ack_methods.putmessage_noblock = ack_putmessage_noblock;
 	ack_server_methods = PqCommMethods;
 	PqCommMethods = &ack_methods;
 }

@@ -151,8 +151,8 @@ utility_check_alter_system(AlterSystemStmt *statement)
 			 why != NULL ? errdetail("The reason is: %s.", why) :
 			 errdetail("All members must agree on it."),
 			 pgha_owned_critical(set->name) ?
-			 errhint("Change it in the cluster's configuration, with pg_ha_edit_config().") :
-			 errhint("Change it in the cluster's configuration, with pg_ha_edit_config(), or in the file of this node's settings.")));
+			 errhint("Change it in the cluster's configuration, with pg_ha_launcher --edit-config.") :
+			 errhint("Change it in the cluster's configuration, with pg_ha_launcher --edit-config, or in the file of this node's settings.")));
 }
 
 /* ------------------------------------------------------------------------
@@ -169,6 +169,8 @@ utility_process(PlannedStmt *planned, const char *query, bool read_only_tree,
 	if (pgha_fence_active())
 	{
 		utility_check_lease(planned->utilityStmt);
+		fence_session_utility(planned->utilityStmt);
+		fence_session_check_copy(planned->utilityStmt);
 		if (IsA(planned->utilityStmt, AlterSystemStmt))
 			utility_check_alter_system((AlterSystemStmt *)
 									   planned->utilityStmt);

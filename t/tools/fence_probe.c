@@ -2,7 +2,7 @@
  * fence_probe.c
  *	  Moves the fence without Consul, and stops a backend where it hurts.
  *
- * A module for t/002_fence_frozen.pl, preloaded before pg_ha so that its
+ * A module for PgHa::Fence, preloaded before pg_ha so that its
  * callback runs after pg_ha's at the same event.  SIGSTOP stands for a machine
  * that stands still; the test continues the process when the lease is over.
  */
@@ -15,6 +15,7 @@
 #include "access/xact.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "worker/shmem.h"
 
 PG_MODULE_MAGIC;
 
@@ -24,6 +25,8 @@ PG_FUNCTION_INFO_V1(probe_extend);
 PG_FUNCTION_INFO_V1(probe_without_end);
 PG_FUNCTION_INFO_V1(probe_committing);
 PG_FUNCTION_INFO_V1(probe_stop);
+PG_FUNCTION_INFO_V1(probe_shorten);
+PG_FUNCTION_INFO_V1(probe_block_timer);
 
 static char probe_where[16];
 
@@ -64,6 +67,39 @@ probe_extend(PG_FUNCTION_ARGS)
 	clock_gettime(CLOCK_BOOTTIME, &now);
 	extend(now.tv_sec * INT64CONST(1000000000) + now.tv_nsec +
 		   PG_GETARG_INT32(0) * INT64CONST(1000000));
+	PG_RETURN_VOID();
+}
+
+/*
+ * The lease ends so many ms from now although a later end was promised: what
+ * pgha_fence_extend() never does.
+ */
+Datum
+probe_shorten(PG_FUNCTION_ARGS)
+{
+	HaShmem    *shmem = *(HaShmem **) probe_symbol("pgha_shmem");
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	pg_atomic_write_u64(&shmem->deadline,
+						now.tv_sec * UINT64CONST(1000000000) + now.tv_nsec +
+						PG_GETARG_INT32(0) * INT64CONST(1000000));
+	PG_RETURN_VOID();
+}
+
+/*
+ * This session's timers come late from now on, as those of a machine that is
+ * waking up may.
+ */
+Datum
+probe_block_timer(PG_FUNCTION_ARGS)
+{
+	sigset_t	late;
+
+	sigemptyset(&late);
+	for (int signal_number = SIGRTMIN; signal_number <= SIGRTMAX; signal_number++)
+		sigaddset(&late, signal_number);
+	sigprocmask(SIG_BLOCK, &late, NULL);
 	PG_RETURN_VOID();
 }
 
