@@ -242,6 +242,8 @@ pgha_lease_valid(const HaLease *lease, HaTime now)
 bool
 pgha_lease_is_own(const HaLease *lease, const HaLeaseRecord *record)
 {
+	if (lease_mutated(lease, HA_MUTATE_NAME))
+		return record->present && strcmp(record->holder, lease->self) == 0;
 	return record->present && lease->my_term != 0 &&
 		record->term == lease->my_term &&
 		strcmp(record->holder, lease->self) == 0;
@@ -252,7 +254,8 @@ pgha_lease_ours(const HaLease *lease)
 {
 	/* below the highest term, ours is over: a restore brought it back */
 	return lease->observed && !lease->seen.lease.released &&
-		lease->my_term >= lease->highest_term &&
+		(lease->my_term >= lease->highest_term ||
+		 lease_mutated(lease, HA_MUTATE_RESUME)) &&
 		pgha_lease_is_own(lease, &lease->seen.lease);
 }
 
@@ -334,6 +337,10 @@ pgha_lease_stood_until(const HaLease *lease)
 {
 	int64_t		wait_ms = lease_ttl_ms(lease);
 
+	if (lease_mutated(lease, HA_MUTATE_WAIT) ||
+		(lease_mutated(lease, HA_MUTATE_ABSENT) &&
+		 lease->seen.status_index == 0))
+		return lease->index_since;
 	if (!lease_mutated(lease, HA_MUTATE_MARGIN))
 		wait_ms += pgha_lease_margin_ms(wait_ms);
 	return lease->index_since + wait_ms * HA_NS_PER_MS;

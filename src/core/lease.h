@@ -128,6 +128,10 @@ typedef enum HaMutation
 	HA_MUTATE_PROMISE = 1 << 11,
 	HA_MUTATE_REFUSAL = 1 << 12,
 	HA_MUTATE_LIST_CHANGE = 1 << 13,
+	HA_MUTATE_WAIT = 1 << 14,
+	HA_MUTATE_ABSENT = 1 << 15,
+	HA_MUTATE_NAME = 1 << 16,
+	HA_MUTATE_RESUME = 1 << 17,
 } HaMutation;
 
 /* The members are asked to restart their wait: Consul does not answer. */
