@@ -166,6 +166,34 @@ pgha_lease_note_timeline(HaLease *lease, uint32_t tli)
 		lease->highest_claimed = tli;
 }
 
+/*
+ * A term below one that was shown: Consul was restored or wiped, and who led
+ * then may still lead.  It would take over at once; when a lower term has been
+ * renewed for as long as its lease could run, it is gone, and the lower one is
+ * all there is to follow.
+ */
+static void
+lease_note_shown(HaLease *lease, const HaObservation *seen)
+{
+	uint64_t	term = seen->lease.term;
+	int64_t		wait_ms = lease_ttl_ms(lease);
+
+	wait_ms += pgha_lease_margin_ms(wait_ms);
+	if (term >= lease->highest_shown)
+	{
+		lease->highest_shown = term;
+		lease->lower_since = 0;
+	}
+	else if (lease->lower_since == 0)
+		lease->lower_since = seen->received_at;
+	else if (lease->index_since > lease->lower_since &&
+			 seen->received_at - lease->lower_since > wait_ms * HA_NS_PER_MS)
+	{
+		lease->highest_shown = term;
+		lease->lower_since = 0;
+	}
+}
+
 /* What stays known of a lease when status no longer shows it. */
 static void
 lease_note_record(HaLease *lease, const HaObservation *seen)
@@ -181,8 +209,7 @@ lease_note_record(HaLease *lease, const HaObservation *seen)
 	lease->last_electorate = record->electorate;
 	if (record->term > lease->highest_seen)
 		lease->highest_seen = record->term;
-	if (record->term > lease->highest_shown)
-		lease->highest_shown = record->term;
+	lease_note_shown(lease, seen);
 	if (record->term > lease->highest_term)
 		lease->highest_term = record->term;
 	if (record->term > lease->my_term)

@@ -158,6 +158,7 @@ typedef struct HaLease
 	uint64_t	highest_term;	/* the highest seen or written, ever */
 	uint64_t	highest_seen;	/* the highest that status carried, or the file had */
 	uint64_t	highest_shown;	/* the highest that status carried in this life */
+	HaTime		lower_since;	/* status carries a lower one since; 0 = doesn't */
 	uint64_t	first_seq;		/* of this life's current block */
 	uint64_t	next_seq;		/* from a reserved block, never sent twice */
 
