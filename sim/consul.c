@@ -334,12 +334,15 @@ consul_write(Sim *sim, SimMessage *message)
 	message->result = consul_check(sim, message);
 	if (message->result == SIM_OK && write->kind == HA_WRITE_TAKEOVER)
 		sim_check_takeover(sim, message);
-	sim_trace(sim, &sim->members[message->member],
-			  "write %d term %llu seq %llu on %llu: %s", (int) write->kind,
-			  (unsigned long long) write->lease.term,
-			  (unsigned long long) write->lease.seq,
-			  (unsigned long long) write->check_status_index,
-			  message->result == SIM_OK ? "done" : "refused");
+	/* landed heartbeats would fill what is kept of a trace */
+	if (sim->trace != SIM_TRACE_KEEP || message->result != SIM_OK ||
+		write->kind != HA_WRITE_HEARTBEAT)
+		sim_trace(sim, &sim->members[message->member],
+				  "write %d term %llu seq %llu on %llu: %s", (int) write->kind,
+				  (unsigned long long) write->lease.term,
+				  (unsigned long long) write->lease.seq,
+				  (unsigned long long) write->check_status_index,
+				  message->result == SIM_OK ? "done" : "refused");
 	if (message->result != SIM_OK)
 		return;
 	sim_note_release(sim, message);
