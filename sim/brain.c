@@ -419,6 +419,10 @@ sim_brain_round(Sim *sim, SimMember *member, SimBrain *brain)
 		view.history.known = view.tli;
 		decision = pgha_decide(&view);
 	}
+	/* no two nodes have one name here */
+	if (decision.action == HA_ACTION_CLOSE && view.stranger)
+		sim_violation(sim, "%s takes its own writes for a stranger's",
+					  member->name);
 	if (decision.rule != brain->rule && decision.rule != 110 &&
 		decision.rule != 219 && decision.rule != 207)
 		sim_trace(sim, member, "%s: rule %d: %s %s: %s",

@@ -146,6 +146,17 @@ consul_forget_leader(Sim *sim)
 	sim->consul.folder.leader = SIM_NOBODY;
 }
 
+static bool
+consul_same_electorate(const HaElectorate *a, const HaElectorate *b)
+{
+	for (int i = 0; i < a->n; i++)
+	{
+		if (!pgha_electorate_has(b, a->names[i]))
+			return false;
+	}
+	return a->n == b->n;
+}
+
 /*
  * What "stop the members first" is for.  A snapshot of an older leadership
  * under somebody who has not heard of the last one, and would take its term and
@@ -162,6 +173,11 @@ consul_may_restore(const Sim *sim, const SimFolder *old)
 		strcmp(old->lease.holder, consul->folder.lease.holder) != 0;
 
 	if (old->lease.ttl_ms < consul->folder.lease.ttl_ms)
+		return false;
+	/* whom it would let take over, a leader on failsafe has not asked */
+	if (sim->failsafe &&
+		!consul_same_electorate(&old->lease.electorate,
+								&consul->folder.lease.electorate))
 		return false;
 	for (int i = 0; i < SIM_MESSAGES; i++)
 	{

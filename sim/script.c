@@ -35,6 +35,7 @@ struct SimScript
 	const char *path;
 	int			nmembers;
 	int64_t		ttl_ms;
+	bool		failsafe;
 	int			nmutants;
 	const SimMutation *mutants[SCRIPT_MUTANTS];
 	int			nlines;
@@ -77,6 +78,8 @@ script_header(SimScript *script, const ScriptLine *line, bool *good)
 		script->nmembers = atoi(line->words[1]);
 	else if (strcmp(line->words[0], "begin-ttl") == 0)
 		script->ttl_ms = atoi(line->words[1]);
+	else if (strcmp(line->words[0], "failsafe") == 0)
+		script->failsafe = strcmp(line->words[1], "on") == 0;
 	else if (strcmp(line->words[0], "mutant") == 0)
 	{
 		mutant = sim_mutation(line->words[1]);
@@ -437,6 +440,7 @@ sim_script_run(Sim *sim, const SimScript *script, unsigned mutations,
 	static SimFolder snapshot;
 
 	sim_init_script(sim, script->nmembers, script->ttl_ms, mutations, trace);
+	sim->failsafe = script->failsafe;
 	snapshot = sim->consul.folder;
 	for (int i = 0; i < script->nlines && sim->violation[0] == '\0'; i++)
 	{
