@@ -7,6 +7,9 @@
 #include <string.h>
 
 const SimMutation sim_mutations[] = {
+	/* takes the most seeds, hence first */
+	{"list-change", HA_MUTATE_LIST_CHANGE,
+	"no failsafe while a heartbeat that changes the list is unresolved", false},
 	{"takeover-index", HA_MUTATE_TAKEOVER_INDEX,
 	"check-index in the takeover", false},
 	{"heartbeat-index", HA_MUTATE_HEARTBEAT_INDEX,
@@ -67,8 +70,6 @@ const SimMutation sim_mutations[] = {
 	"a member that accepted failsafe waits anew", false},
 	{"refusal", HA_MUTATE_REFUSAL,
 	"a member refuses failsafe of a lower term than its own", false},
-	{"list-change", HA_MUTATE_LIST_CHANGE,
-	"no failsafe while a heartbeat that changes the list is unresolved", false},
 };
 
 const int	sim_nmutations = sizeof(sim_mutations) / sizeof(sim_mutations[0]);

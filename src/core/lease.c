@@ -38,7 +38,7 @@ pgha_lease_init(HaLease *lease, const char *self, uint64_t file_term,
 	lease->highest_term = highest_term > file_term ? highest_term : file_term;
 	lease->highest_seen = lease->highest_term;
 	pgha_lease_start_seq(lease, first_seq);
-	lease->own_ttl_ms = 10000;
+	lease->own_ttl_ms = lease->absent_ttl_ms = 10000;
 	lease->retry_timeout_ms = 3000;
 }
 
@@ -53,6 +53,9 @@ pgha_lease_set_timeouts(HaLease *lease, int64_t ttl_ms,
 						int64_t retry_timeout_ms)
 {
 	lease->own_ttl_ms = ttl_ms;
+	/* a ttl that is lowered while status is away is not what was promised */
+	if (!lease->observed || ttl_ms > lease->absent_ttl_ms)
+		lease->absent_ttl_ms = ttl_ms;
 	lease->retry_timeout_ms = retry_timeout_ms;
 }
 
@@ -62,7 +65,7 @@ lease_ttl_ms(const HaLease *lease)
 {
 	if (lease->last_ttl_ms > 0)
 		return lease->last_ttl_ms;
-	return lease->own_ttl_ms;
+	return lease->absent_ttl_ms;
 }
 
 static bool

@@ -173,7 +173,9 @@ typedef struct HaLease
 	uint64_t	accepted_term;	/* of the holder we last promised to wait for */
 	uint64_t	accepted_seq;
 	int64_t		retry_timeout_ms;
-	int64_t		own_ttl_ms;		/* L where no lease was ever seen */
+	int64_t		own_ttl_ms;		/* of the configuration */
+	int64_t		absent_ttl_ms;	/* L where no lease was ever seen: the highest
+								 * own ttl since this life observed */
 
 	/* what this process sent */
 	HaLeaseWrite last;			/* latest write; kind NONE = none yet */
