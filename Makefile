@@ -34,7 +34,8 @@ BACKEND_OBJS = $(BACKEND_SRCS:%.c=$(BUILD)/%.o)
 LAUNCHER_OBJS = $(LAUNCHER_SRCS:%.c=$(BUILD)/%.o)
 PLAIN_ASAN_OBJS = $(CORE_SRCS:%.c=$(BUILD)/asan/%.o) \
 	$(DCS_SRCS:%.c=$(BUILD)/asan/%.o)
-SIM_OBJS = $(SIM_SRCS:%.c=$(BUILD)/asan/%.o)
+SIM_OBJS = $(SIM_SRCS:%.c=$(BUILD)/%.o)
+SIM_ASAN_OBJS = $(SIM_SRCS:%.c=$(BUILD)/asan/%.o)
 UNIT_OBJS = $(UNIT_SRCS:%.c=$(BUILD)/asan/%.o)
 
 # Unit tests of the launcher's parts are linked with all of it but main.
@@ -47,7 +48,7 @@ LAUNCHER_UNIT_BUILT = $(LAUNCHER_UNIT_SRCS:t/unit/%.c=$(BUILD)/unit/%)
 MODULES_BUILT = $(if $(BACKEND_SRCS),$(BUILD)/pg_ha.so) \
 	$(if $(WORKER_SRCS),$(BUILD)/pg_ha_worker.so)
 LAUNCHER_BUILT = $(if $(LAUNCHER_SRCS),$(BUILD)/pg_ha_launcher)
-SIM_BUILT = $(if $(SIM_SRCS),$(BUILD)/pg_ha_sim)
+SIM_BUILT = $(if $(SIM_SRCS),$(BUILD)/pg_ha_sim $(BUILD)/pg_ha_sim_asan)
 UNIT_BUILT = $(UNIT_SRCS:t/unit/%.c=$(BUILD)/unit/%)
 
 .PHONY: all modules launcher units sim help
@@ -62,7 +63,10 @@ HAVE_SERVER := $(and $(wildcard $(PGXS)),$(wildcard $(INCLUDEDIR_SERVER)/postgre
 modules: $(MODULES_BUILT) ## build pg_ha.so and pg_ha_worker.so only
 launcher: $(LAUNCHER_BUILT) ## build pg_ha_launcher only
 units: $(UNIT_BUILT) $(LAUNCHER_UNIT_BUILT) ## build the unit tests
-sim: $(SIM_BUILT) ## build the simulator
+sim: $(SIM_BUILT) ## build the simulator; SEEDS=A..B or SEEDS=N runs them
+ifneq ($(SEEDS),)
+	$(BUILD)/pg_ha_sim --jobs $(or $(SIM_JOBS),$(shell nproc)) --seeds $(SEEDS)
+endif
 
 help: ## list the targets
 	@echo "all: build everything (the default)"
@@ -115,7 +119,7 @@ ifneq ($(HAVE_SERVER),)
 include $(PGXS)
 
 # The flags are in this file, so what depends on them depends on it.
-$(CORE_OBJS) $(DCS_OBJS): $(BUILD)/%.o: %.c Makefile
+$(CORE_OBJS) $(DCS_OBJS) $(SIM_OBJS): $(BUILD)/%.o: %.c Makefile
 	@$(MKDIR_P) $(@D)
 	@echo "CC $@"
 	$(Q)$(CC) $(HA_CFLAGS) $(PLAIN_CPPFLAGS) -c -o $@ $<
@@ -130,7 +134,7 @@ $(LAUNCHER_OBJS): $(BUILD)/%.o: %.c Makefile
 	@echo "CC $@"
 	$(Q)$(CC) $(HA_CFLAGS) $(FRONTEND_CPPFLAGS) -c -o $@ $<
 
-$(PLAIN_ASAN_OBJS) $(SIM_OBJS) $(UNIT_OBJS): $(BUILD)/asan/%.o: %.c Makefile
+$(PLAIN_ASAN_OBJS) $(SIM_ASAN_OBJS) $(UNIT_OBJS): $(BUILD)/asan/%.o: %.c Makefile
 	@$(MKDIR_P) $(@D)
 	@echo "CC $@"
 	$(Q)$(CC) $(ASAN_CFLAGS) $(ASAN_CPPFLAGS) -c -o $@ $<
@@ -149,9 +153,13 @@ $(BUILD)/pg_ha_launcher: $(LAUNCHER_OBJS) $(CORE_OBJS) $(DCS_OBJS)
 	@echo "LD $@"
 	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDFLAGS_EX) $(LAUNCHER_LIBS)
 
-$(BUILD)/pg_ha_sim: $(SIM_OBJS) $(PLAIN_ASAN_OBJS)
+$(BUILD)/pg_ha_sim: $(SIM_OBJS) $(CORE_OBJS)
 	@echo "LD $@"
-	$(Q)$(CC) $(ASAN_CFLAGS) -o $@ $^ $(PLAIN_LIBS)
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) -lm
+
+$(BUILD)/pg_ha_sim_asan: $(SIM_ASAN_OBJS) $(CORE_SRCS:%.c=$(BUILD)/asan/%.o)
+	@echo "LD $@"
+	$(Q)$(CC) $(ASAN_CFLAGS) -o $@ $^ -lm
 
 $(UNIT_BUILT): $(BUILD)/unit/%: $(BUILD)/asan/t/unit/%.o $(PLAIN_ASAN_OBJS)
 	@$(MKDIR_P) $(@D)
@@ -258,14 +266,12 @@ else
 	prove -e '' $(PROVE_FLAGS) $(UNIT_BUILT) $(LAUNCHER_UNIT_BUILT)
 endif
 
-# sim/run, if there is one, knows which seeds and how many.
-check-sim: sim ## the simulator, under sanitizers
+# sim/run knows which seeds and how many.
+check-sim: sim ## the simulator: scenarios, seeds, mutations
 ifeq ($(SIM_SRCS),)
 	@echo "no simulator in sim"
-else ifneq ($(wildcard sim/run),)
-	sim/run $(BUILD)/pg_ha_sim $(SIM_ARGS)
 else
-	$(BUILD)/pg_ha_sim $(SIM_ARGS)
+	sim/run $(SIM_BUILT)
 endif
 
 check-regress: tree ## the SQL tests, in a temporary instance

@@ -9,8 +9,13 @@
 
 #include <string.h>
 
+#include "core/election.h"
+
 #define BRAIN_RETRY_MS 100
 #define BRAIN_IDLE_MS 1000
+
+/* a receiver is gone after, and the worker looks at it */
+#define BRAIN_RECEIVER_MS 10
 
 /* ------------------------------------------------------------------------
  * Life, and what outlives it
@@ -54,13 +59,19 @@ sim_brain_begin(Sim *sim, SimMember *member, HaBrainKind kind)
 {
 	SimBrain   *brain = &member->brains[kind];
 	SimFile    *file = &member->file;
+	HaLease		other = member->brains[1 - kind].lease;
+	bool		same_boot = file->boot == member->boot;
 
+	if (brain->lease.seen.received_at > other.seen.received_at)
+		other = brain->lease;
+	if (kind == HA_BRAIN_LAUNCHER)
+		member->idle_since = sim->now;
 	memset(brain, 0, sizeof(*brain));
 	brain->alive = true;
 	brain->kind = kind;
 	brain->life = ++sim->ids;
 	brain->session = file->session;
-	if (file->boot != member->boot)
+	if (!same_boot)
 		file->term = 0;
 	file->boot = member->boot;
 	pgha_lease_init(&brain->lease, member->name, file->term,
@@ -70,6 +81,15 @@ sim_brain_begin(Sim *sim, SimMember *member, HaBrainKind kind)
 	brain->lease.highest_claimed = file->claimed;
 	brain->lease.last_ttl_ms = file->ttl_ms;
 	brain->lease.mutations = sim->mutations;
+	if ((sim->mutations & SIM_MUTATE_CLOCK) && same_boot &&
+		other.observed && other.seen.received_at <= sim_local(sim, member))
+	{
+		brain->lease.observed = other.observed;
+		brain->lease.seen = other.seen;
+		brain->lease.index_since = other.index_since;
+		brain->lease.steady_since = other.steady_since;
+		brain->lease.last_ttl_ms = other.last_ttl_ms;
+	}
 	brain->folder.timeouts = sim->consul.folder.timeouts;
 	pgha_lease_set_timeouts(&brain->lease, brain->folder.timeouts.ttl_ms,
 							brain->folder.timeouts.retry_timeout_ms);
@@ -81,191 +101,6 @@ void
 sim_brain_end(SimMember *member, HaBrainKind kind)
 {
 	member->brains[kind].alive = false;
-}
-
-/* ------------------------------------------------------------------------
- * The view
- * ------------------------------------------------------------------------
- */
-
-static int
-brain_number(const char *name)
-{
-	return name[0] == 'm' ? name[1] - '0' : SIM_NOBODY;
-}
-
-static void
-view_members(const SimBrain *brain, int nmembers, HaView *view)
-{
-	for (int i = 0; i < nmembers; i++)
-	{
-		const SimKey *key = &brain->folder.members[i];
-		HaMember   *to = &view->members[view->nmembers];
-
-		if (!key->present)
-			continue;
-		memset(to, 0, sizeof(*to));
-		to->name[0] = 'm';
-		to->name[1] = (char) ('0' + i);
-		to->role = key->role;
-		to->running = key->running;
-		to->streaming = key->streaming;
-		to->pgha = true;
-		to->launcher = key->launcher;
-		to->failover_priority = 1;
-		to->tli = key->tli;
-		to->lsn = key->lsn;
-		to->ballot = key->ballot;
-		view->nmembers++;
-	}
-}
-
-static void
-view_lease(const Sim *sim, const SimMember *member, SimBrain *brain,
-		   HaView *view)
-{
-	const HaLease *lease = &brain->lease;
-	const HaLeaseRecord *record = &lease->seen.lease;
-
-	view->standing = pgha_lease_standing(lease, member->name, view->now,
-										 &view->standing_until);
-	view->stood_until = pgha_lease_stood_until(lease);
-	view->lease_valid = pgha_lease_valid(lease, view->now);
-	view->lease_deadline = lease->deadline;
-	view->heartbeat_due = brain->heartbeat_due;
-	view->write_pending = lease->in_flight;
-	view->write_unresolved = lease->unresolved;
-	view->takeover_unresolved = lease->unresolved &&
-		lease->last.kind == HA_WRITE_TAKEOVER &&
-		lease->seen.sent_at >= lease->last.sent_at && lease->seen.consistent;
-	view->paused_in_force = lease->paused_in_force;
-	view->other_term_confirmed = lease->seen.consistent && record->present &&
-		!pgha_lease_is_own(lease, record);
-	view->stranger = pgha_lease_ours(lease) &&
-		record->seq > member->file.seq_reserved;
-	view->lease_term = record->present ? record->term : 0;
-	view->claimed = record->claimed;
-	view->consul_at = lease->seen.received_at;
-	view->failsafe_possible = pgha_lease_failsafe_possible(lease) &&
-		(!lease->failsafe.running || view->now >= lease->failsafe.sent_at +
-		 MS(brain->folder.timeouts.retry_timeout_ms / 2));
-	view->failsafe_due = brain->failsafe_due;
-	view->highest_shown = lease->highest_shown;
-	view->lease_seq = record->present ? record->seq : 0;
-	if (lease->accepted_term == view->lease_term &&
-		lease->accepted_seq > view->lease_seq)
-		view->lease_seq = lease->accepted_seq;
-	view->optime = lease->seen.optime;
-	view->end_known = record->released && record->end_known;
-	memcpy(view->successor, record->successor, sizeof(view->successor));
-	if (record->present && !record->released)
-		memcpy(view->leader, record->holder, sizeof(view->leader));
-	else if (lease->seen.leader_index != 0)
-		memcpy(view->leader, lease->seen.leader, sizeof(view->leader));
-
-	if (view->standing != HA_STANDING_EXPIRED &&
-		view->standing != HA_STANDING_RELEASED)
-		brain->election_since = 0;
-	else if (brain->election_since == 0)
-		brain->election_since = view->now;
-	view->election_since = brain->election_since;
-	if (view->standing != HA_STANDING_OURS)
-		brain->ours_since = 0;
-	else if (brain->ours_since == 0)
-		brain->ours_since = view->now;
-	view->ours_since = brain->ours_since;
-}
-
-static void
-view_instance(const SimMember *member, SimBrain *brain, HaView *view)
-{
-	bool		worker = brain->kind == HA_BRAIN_WORKER;
-
-	view->instance = worker ? HA_INSTANCE_RUNNING : member->instance;
-	if (!worker && member->instance == HA_INSTANCE_RUNNING)
-		view->instance = HA_INSTANCE_STARTING;
-	view->instance_since = member->instance_since;
-	view->served_at = member->served_at;
-	view->role = worker ? member->role : HA_ROLE_UNKNOWN;
-	view->promoting = brain->promoting;
-	view->receiver_on = worker && member->following != SIM_NOBODY;
-	view->consistent = worker;
-	view->sysid = view->initialize_sysid;
-	view->standby_signal = member->standby_signal;
-	view->was_primary = !member->standby_signal;
-	view->tli = sim_wal_tli(&member->wal);
-	view->own_history_known = true;
-	view->own_history.nforks = member->wal.n - 1;
-	for (int i = 0; i < member->wal.n - 1; i++)
-		view->own_history.forks[i] = (HaFork)
-	{
-		member->wal.stretches[i].tli, member->wal.stretches[i + 1].start
-	};
-	view->lsn = member->wal.end;
-	if (!worker && member->wal_end_known)
-		view->wal_end = HA_WAL_END_KNOWN;
-	view->wal_clean_end = member->clean_end && view->was_primary;
-	if (member->following != SIM_NOBODY)
-		memcpy(view->following, (char[3]) {'m', (char)
-				   ('0' + member->following), 0}, 3);
-	view->launcher_present = !worker || sim_brain_connected(member);
-	view->use_pg_rewind = true;
-	view->rewinds_failed = member->rewinds_failed;
-	view->retry_at = member->retry_at;
-	view->stop_requested = !worker && member->stop_requested;
-	view->rejoin_requested = !worker && member->rejoin_requested;
-}
-
-static bool
-brain_history_news(const SimMember *member, const SimBrain *brain)
-{
-	const SimFolder *folder = &brain->folder;
-	const SimWal *wal = &member->wal;
-
-	return brain->known && !member->standby_signal &&
-		(folder->nforks != wal->n - 1 ||
-		 (wal->n > 1 && (folder->forks[wal->n - 2].tli !=
-						 wal->stretches[wal->n - 2].tli ||
-						 folder->forks[wal->n - 2].end !=
-						 wal->stretches[wal->n - 1].start)));
-}
-
-static void
-brain_gather(const Sim *sim, const SimMember *member, SimBrain *brain,
-			 HaView *view)
-{
-	const SimFolder *folder = &brain->folder;
-
-	memset(view, 0, offsetof(HaView, members));
-	memset(&view->instance, 0, sizeof(*view) - offsetof(HaView, instance));
-	view->brain = brain->kind;
-	view->now = sim_local(sim, member);
-	memcpy(view->self, member->name, sizeof(view->self));
-	view->timeouts = folder->timeouts;
-	view->cluster_known = brain->known;
-	view->read_at = brain->read_at;
-	view->session_held = brain->session_held;
-	view->name_lock = brain->key_landed ? HA_NAME_HELD : HA_NAME_NOT_HELD;
-	view->paused = folder->pause;
-	view->failsafe_mode = sim->failsafe;
-	view->initialize_present = true;
-	view->initialize_sysid = 1;
-	view->history_known = brain->known;
-	view->history.nforks = folder->nforks;
-	view->history.known = brain->lease.seen.lease.timeline;
-	memcpy(view->history.forks, folder->forks,
-		   sizeof(HaFork) * (size_t) folder->nforks);
-	view_members(brain, sim->nmembers, view);
-	view_lease(sim, member, brain, view);
-	view_instance(member, brain, view);
-	if (view->standing != HA_STANDING_EXPIRED &&
-		view->standing != HA_STANDING_RELEASED)
-		brain->ballot.present = false;
-	if (brain->ballot.present && brain->key_landed)
-		view->ballot = brain->key_sent.ballot;
-	if (brain_history_news(member, brain) && !view->write_pending &&
-		view->heartbeat_due > view->now && member->role == HA_ROLE_PRIMARY)
-		view->heartbeat_due = view->now;
 }
 
 /* ------------------------------------------------------------------------
@@ -289,7 +124,7 @@ brain_send_write(Sim *sim, SimMember *member, SimBrain *brain,
 		(write->kind == HA_WRITE_TAKEOVER ||
 		 brain->folder.leader_session != brain->session ||
 		 strcmp(seen->leader, member->name) != 0);
-	if (brain_history_news(member, brain))
+	if (sim_history_news(member, brain))
 	{
 		message->nforks = member->wal.n - 1;
 		for (int i = 0; i < message->nforks; i++)
@@ -309,7 +144,7 @@ act_heartbeat(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view)
 	bool		paused = worker ? view->paused :
 		brain->lease.seen.lease.paused;
 
-	if (worker && !paused)
+	if (worker && !paused && !(sim->mutations & SIM_MUTATE_PAUSE_END))
 		member->without_end = false;
 	if (brain->session_held &&
 		pgha_lease_prepare_heartbeat(&brain->lease, view->now, member->name,
@@ -338,13 +173,14 @@ act_release(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view,
 			const HaDecision *decision)
 {
 	HaLeaseWrite write;
+	bool		end_known = decision->end_known &&
+		!(sim->mutations & SIM_MUTATE_RELEASE_END);
 
 	if (brain->session_held &&
 		pgha_lease_prepare_release(&brain->lease, view->now, member->name, "",
-								   decision->target, decision->end_known,
-								   &write))
+								   decision->target, end_known, &write))
 		brain_send_write(sim, member, brain, &write,
-						 decision->end_known ? decision->end : 0);
+						 end_known ? decision->end : 0);
 }
 
 static void
@@ -365,6 +201,7 @@ act_rejoin(Sim *sim, SimMember *member, SimBrain *brain)
 {
 	if (brain->rejoining)
 		return;
+	sim_check_rejoin(sim, member, brain->lease.my_term);
 	brain->rejoining = true;
 	member->rejoin_requested = sim_brain_connected(member);
 	sim_instance_set(sim, member, HA_INSTANCE_STOPPING);
@@ -403,7 +240,7 @@ brain_act(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view,
 			member->streaming = false;
 			break;
 		case HA_ACTION_FOLLOW:
-			member->following = brain_number(decision->target);
+			member->following = sim_number(decision->target);
 			break;
 		case HA_ACTION_PUBLISH_BALLOT:
 			brain->ballot = (HaBallot) {true, view->lease_term,
@@ -454,15 +291,26 @@ key_describe(const SimMember *member, const SimBrain *brain, SimKey *key)
 	key->ballot = brain->ballot;
 }
 
+/* But for the position: that alone is told once per loop_wait. */
+static bool
+key_same(const SimKey *a, const SimKey *b)
+{
+	const HaBallot *mine = &a->ballot;
+	const HaBallot *other = &b->ballot;
+
+	return a->role == b->role && a->running == b->running &&
+		a->streaming == b->streaming && a->launcher == b->launcher &&
+		a->tli == b->tli && mine->present == other->present &&
+		mine->term == other->term && mine->seq == other->seq &&
+		mine->tli == other->tli && mine->lsn == other->lsn;
+}
+
 static bool
 key_due(const SimBrain *brain, const SimKey *key, HaTime now)
 {
-	SimKey		moved = brain->key_sent;
-
 	if (!brain->key_landed || now < brain->due[SIM_KEY])
 		return now >= brain->due[SIM_KEY];
-	moved.lsn = key->lsn;
-	if (memcmp(&moved, key, sizeof(moved)) != 0)
+	if (!key_same(&brain->key_sent, key))
 		return true;
 	return key->lsn != brain->key_sent.lsn &&
 		now >= brain->key_sent_at + MS(brain->folder.timeouts.loop_wait_ms);
@@ -519,7 +367,10 @@ brain_move_fence(Sim *sim, SimMember *member, const SimBrain *brain)
 												  lease->my_term);
 		moved = true;
 	}
-	if (lease->paused_in_force && !member->without_end)
+	if (!member->without_end &&
+		(lease->paused_in_force ||
+		 ((sim->mutations & SIM_MUTATE_PAUSE_CONFIG) != 0 &&
+		  brain->folder.pause && pgha_lease_ours(lease))))
 	{
 		member->without_end = true;
 		member->fence_leadership = sim_leadership(sim, member->number,
@@ -545,6 +396,8 @@ brain_schedule(Sim *sim, SimMember *member, SimBrain *brain,
 			brain->due[i] > now && brain->due[i] < wake)
 			wake = brain->due[i];
 	}
+	if (decision->action == HA_ACTION_STOP_RECEIVER)
+		wake = now + MS(BRAIN_RECEIVER_MS);
 	if (wake < now + MS(1))
 		wake = now + MS(1);
 	sim_event(sim, sim_real(sim, member, wake), SIM_EVENT_WAKE,
@@ -559,8 +412,19 @@ sim_brain_round(Sim *sim, SimMember *member, SimBrain *brain)
 
 	if (brain->kind == HA_BRAIN_WORKER)
 		brain_move_fence(sim, member, brain);
-	brain_gather(sim, member, brain, &view);
+	sim_gather(sim, member, brain, &view);
 	decision = pgha_decide(&view);
+	if ((sim->mutations & SIM_MUTATE_TIMELINE) && decision.rule == 304 &&
+		pgha_election_candidacy(&view) == HA_CANDIDATE_TIMELINE)
+	{
+		view.history.nforks = 0;
+		view.history.known = view.tli;
+		decision = pgha_decide(&view);
+	}
+	/* no two nodes have one name here */
+	if (decision.action == HA_ACTION_CLOSE && view.stranger)
+		sim_violation(sim, "%s takes its own writes for a stranger's",
+					  member->name);
 	if (decision.rule != brain->rule && decision.rule != 110 &&
 		decision.rule != 219 && decision.rule != 207)
 		sim_trace(sim, member, "%s: rule %d: %s %s: %s",
@@ -648,6 +512,10 @@ answer_write(Sim *sim, SimMember *member, SimBrain *brain,
 			MS(brain->folder.timeouts.loop_wait_ms);
 	if (result == SIM_NO_SESSION)
 		brain_lost_session(brain);
+	if (outcome == HA_OUTCOME_DONE && !brain->lease.last.lease.paused &&
+		brain->lease.last.kind == HA_WRITE_HEARTBEAT &&
+		brain->kind == HA_BRAIN_WORKER)
+		member->without_end = false;
 	pgha_lease_answer(&brain->lease, outcome,
 					  message != NULL ? message->status_index : 0,
 					  message != NULL ? message->leader_index : 0, now);
@@ -716,6 +584,11 @@ sim_brain_answer(Sim *sim, int number)
 	SimBrain   *brain = &member->brains[message->kind];
 
 	message->used = false;
+	if ((sim->mutations & SIM_MUTATE_PAUSE_LATE) && brain->alive &&
+		brain->life == message->life && message->request == SIM_WRITE &&
+		message->result == SIM_OK && message->write.lease.paused &&
+		message->write.kind == HA_WRITE_HEARTBEAT && !member->cut_from_consul)
+		brain->lease.paused_in_force = true;
 	if (member->cut_from_consul || sim->consul.down || !brain->alive ||
 		brain->life != message->life ||
 		brain->outstanding[message->request] != message->id ||

@@ -1,23 +1,19 @@
 /*
  * consul.c
- *	  A model of Consul and of the way to it.
- *
- * One serialized state with a raft index; transactions check and set;
- * sessions expire.  On the way, requests and answers take their time, get lost,
- * arrive late or twice.
+ *	  A model of Consul: one serialized state with a raft index; transactions
+ *	  check and set; sessions expire.
  */
 #include "sim.h"
 
 #include <string.h>
 
-/* sessions live so long without renewal */
-#define CONSUL_SESSION_MS 10000
+/* sessions live so long without renewal, or up to twice as long */
+#define CONSUL_SESSION_MS 5000
 
 void
-sim_consul_init(Sim *sim)
+sim_consul_init(Sim *sim, int64_t ttl_ms)
 {
 	SimFolder  *folder = &sim->consul.folder;
-	int64_t		ttl_ms = 2000 + (int64_t) (sim_random(sim) % 3) * 1000;
 
 	folder->leader = SIM_NOBODY;
 	sim->consul.raft = folder->index = 10;
@@ -30,64 +26,17 @@ sim_consul_init(Sim *sim)
 	folder->timeouts.maximum_lag_on_failover = 100000;
 }
 
-/* ------------------------------------------------------------------------
- * Sending
- * ------------------------------------------------------------------------
- */
-
-SimMessage *
-sim_message(Sim *sim, SimBrain *brain, SimMember *member, SimRequest request)
-{
-	for (int i = 0; i < SIM_MESSAGES; i++)
-	{
-		SimMessage *message = &sim->messages[i];
-
-		if (message->used)
-			continue;
-		memset(message, 0, offsetof(SimMessage, folder));
-		message->used = true;
-		message->request = request;
-		message->member = member->number;
-		message->kind = brain->kind;
-		message->life = brain->life;
-		message->id = ++sim->ids;
-		message->sent_at = sim_local(sim, member);
-		message->session = brain->session;
-		brain->outstanding[request] = message->id;
-		return message;
-	}
-	return NULL;
-}
-
-static HaTime
-consul_delay(Sim *sim)
-{
-	if (sim_chance(sim, 10))
-		return sim_between(sim, 50, 8000);
-	if (sim->slow && !sim->healed)
-		return sim_between(sim, 5, 900);
-	return sim_between(sim, 0, 4) + 100000;
-}
-
-void
-sim_send(Sim *sim, SimMessage *message)
-{
-	const SimMember *member = &sim->members[message->member];
-	HaTime		timeout =
-		MS(sim->consul.folder.timeouts.retry_timeout_ms / 2) + message->wait;
-
-	message->twice = message->request == SIM_WRITE && sim_chance(sim, 10);
-	sim_event(sim, sim->now + timeout, SIM_EVENT_TIMEOUT, member->number,
-			  (int) message->kind, message->id);
-	sim_event(sim, sim->now + consul_delay(sim), SIM_EVENT_ARRIVE,
-			  (int) (message - sim->messages), 0, message->id);
-}
-
 static void
 consul_answer(Sim *sim, SimMessage *message)
 {
 	message->folder = sim->consul.folder;
-	if (message->request == SIM_WATCH && sim->consul.nsnapshots > 0 &&
+	if (message->request == SIM_WATCH && sim->stale != NULL &&
+		message->member == sim->stale_member)
+	{
+		message->folder = *sim->stale;
+		sim->stale = NULL;
+	}
+	else if (message->request == SIM_WATCH && sim->consul.nsnapshots > 0 &&
 		sim_chance(sim, 5))
 	{
 		int			back = 1 + (int) (sim_random(sim) % 4);
@@ -97,7 +46,11 @@ consul_answer(Sim *sim, SimMessage *message)
 			message->folder = sim->consul.snapshots
 				[(sim->consul.nsnapshots - back) % SIM_SNAPSHOTS];
 	}
-	sim_event(sim, sim->now + consul_delay(sim), SIM_EVENT_ANSWER,
+	message->answered = true;
+	message->held = sim_holds(sim, message, true);
+	if (message->held)
+		return;
+	sim_event(sim, sim->now + sim_delay(sim), SIM_EVENT_ANSWER,
 			  (int) (message - sim->messages), 0, message->id);
 }
 
@@ -135,7 +88,8 @@ sim_consul_changed(Sim *sim)
 static bool
 consul_alive(const Sim *sim, int session)
 {
-	return session > 0 && sim->consul.sessions[session].alive;
+	return session > 0 && session < SIM_SESSIONS &&
+		sim->consul.sessions[session].alive;
 }
 
 /* The session's keys go with it: behavior delete. */
@@ -172,6 +126,19 @@ sim_consul_expire(Sim *sim)
 	}
 }
 
+/* A new leader among the servers: it does not know how old sessions are. */
+void
+sim_consul_elect(Sim *sim)
+{
+	SimConsul  *consul = &sim->consul;
+
+	for (int i = 1; i <= consul->nsessions; i++)
+		consul->sessions[i].expires = sim->now +
+			sim_between(sim, CONSUL_SESSION_MS, 2 * CONSUL_SESSION_MS);
+	sim_event(sim, sim->now + MS(2 * CONSUL_SESSION_MS), SIM_EVENT_SESSIONS,
+			  0, 0, 0);
+}
+
 static void
 consul_forget_leader(Sim *sim)
 {
@@ -179,9 +146,21 @@ consul_forget_leader(Sim *sim)
 	sim->consul.folder.leader = SIM_NOBODY;
 }
 
+static bool
+consul_same_electorate(const HaElectorate *a, const HaElectorate *b)
+{
+	for (int i = 0; i < a->n; i++)
+	{
+		if (!pgha_electorate_has(b, a->names[i]))
+			return false;
+	}
+	return a->n == b->n;
+}
+
 /*
  * What "stop the members first" is for.  A snapshot of an older leadership
- * under somebody who has not heard of a later one; one with a shorter L; any
+ * under somebody who has not heard of the last one, and would take its term and
+ * its timeline for free; one with a shorter L; any
  * under somebody who missed the last writes, but not for as long as L, for
  * whom an index that comes back looks as if it had never moved; and any while
  * a write that was sent when the index was the same is still on its way.
@@ -195,6 +174,11 @@ consul_may_restore(const Sim *sim, const SimFolder *old)
 
 	if (old->lease.ttl_ms < consul->folder.lease.ttl_ms)
 		return false;
+	/* whom it would let take over, a leader on failsafe has not asked */
+	if (sim->failsafe &&
+		!consul_same_electorate(&old->lease.electorate,
+								&consul->folder.lease.electorate))
+		return false;
 	for (int i = 0; i < SIM_MESSAGES; i++)
 	{
 		const SimMessage *message = &sim->messages[i];
@@ -207,7 +191,7 @@ consul_may_restore(const Sim *sim, const SimFolder *old)
 	{
 		const SimMember *member = &sim->members[i];
 
-		if (older && member->heard_term <= old->lease.term)
+		if (older && member->heard_term < consul->highest_term)
 			return false;
 		for (int kind = 0; kind < 2; kind++)
 		{
@@ -252,15 +236,21 @@ consul_choose_snapshot(Sim *sim)
 							  SIM_SNAPSHOTS];
 }
 
-/* Restore a snapshot: indexes go back, sessions do not. */
 bool
 sim_consul_restore(Sim *sim)
 {
-	SimConsul  *consul = &sim->consul;
 	const SimFolder *old = consul_choose_snapshot(sim);
 
-	if (old == NULL || !consul_may_restore(sim, old))
-		return false;
+	return old != NULL && consul_may_restore(sim, old) &&
+		sim_consul_restore_from(sim, old);
+}
+
+/* Restore a snapshot: indexes go back, sessions do not. */
+bool
+sim_consul_restore_from(Sim *sim, const SimFolder *old)
+{
+	SimConsul  *consul = &sim->consul;
+
 	sim_trace(sim, NULL, "Consul is restored: index %llu to %llu",
 			  (unsigned long long) consul->folder.status_index,
 			  (unsigned long long) old->status_index);
@@ -274,6 +264,7 @@ sim_consul_restore(Sim *sim)
 			consul->folder.members[i].present = false;
 	}
 	consul->nsnapshots = 0;
+	sim->released_at = 0;
 	sim_consul_changed(sim);
 	return true;
 }
@@ -300,6 +291,7 @@ sim_consul_wipe(Sim *sim)
 	folder->status_index = 0;
 	memset(&folder->lease, 0, sizeof(folder->lease));
 	folder->optime = 0;
+	sim->released_at = 0;
 	consul_forget_leader(sim);
 	sim_consul_changed(sim);
 }
@@ -348,19 +340,6 @@ consul_check(const Sim *sim, const SimMessage *message)
 	return SIM_OK;
 }
 
-/* Who takes over has what the last heartbeat told of, up to the limit. */
-static void
-consul_check_lag(Sim *sim, const SimMessage *message)
-{
-	const SimFolder *folder = &sim->consul.folder;
-	const SimMember *member = &sim->members[message->member];
-
-	if (folder->optime > member->wal.end +
-		(HaLsn) folder->timeouts.maximum_lag_on_failover)
-		sim_violation(sim, "%s takes over without %llu bytes", member->name,
-					  (unsigned long long) (folder->optime - member->wal.end));
-}
-
 static void
 consul_write(Sim *sim, SimMessage *message)
 {
@@ -370,15 +349,19 @@ consul_write(Sim *sim, SimMessage *message)
 
 	message->result = consul_check(sim, message);
 	if (message->result == SIM_OK && write->kind == HA_WRITE_TAKEOVER)
-		consul_check_lag(sim, message);
-	sim_trace(sim, &sim->members[message->member],
-			  "write %d term %llu seq %llu on %llu: %s", (int) write->kind,
-			  (unsigned long long) write->lease.term,
-			  (unsigned long long) write->lease.seq,
-			  (unsigned long long) write->check_status_index,
-			  message->result == SIM_OK ? "done" : "refused");
+		sim_check_takeover(sim, message);
+	/* landed heartbeats would fill what is kept of a trace */
+	if (sim->trace != SIM_TRACE_KEEP || message->result != SIM_OK ||
+		write->kind != HA_WRITE_HEARTBEAT)
+		sim_trace(sim, &sim->members[message->member],
+				  "write %d term %llu seq %llu on %llu: %s", (int) write->kind,
+				  (unsigned long long) write->lease.term,
+				  (unsigned long long) write->lease.seq,
+				  (unsigned long long) write->check_status_index,
+				  message->result == SIM_OK ? "done" : "refused");
 	if (message->result != SIM_OK)
 		return;
+	sim_note_release(sim, message);
 	folder->status_index = ++consul->raft;
 	folder->lease = write->lease;
 	if (message->optime != 0)
@@ -397,7 +380,12 @@ consul_write(Sim *sim, SimMessage *message)
 	if (write->lease.term > consul->highest_term)
 		consul->highest_term = write->lease.term;
 	if (write->kind == HA_WRITE_TAKEOVER)
+	{
 		sim_note_leadership(sim, message->member, write->lease.term);
+		sim->members[message->member].idle_since = sim->now;
+	}
+	else if (write->kind == HA_WRITE_HEARTBEAT)
+		sim_check_heartbeat(sim, &sim->members[message->member]);
 	message->status_index = folder->status_index;
 	message->leader_index = folder->leader_index;
 	sim_consul_changed(sim);
@@ -420,10 +408,10 @@ consul_renew(Sim *sim, SimMessage *message)
 		message->result = SIM_NO_SESSION;
 		return;
 	}
-	consul->sessions[message->session].expires =
-		sim->now + MS(CONSUL_SESSION_MS);
-	sim_event(sim, sim->now + MS(CONSUL_SESSION_MS), SIM_EVENT_SESSIONS, 0, 0,
-			  0);
+	consul->sessions[message->session].expires = sim->now +
+		sim_between(sim, CONSUL_SESSION_MS, 2 * CONSUL_SESSION_MS);
+	sim_event(sim, consul->sessions[message->session].expires,
+			  SIM_EVENT_SESSIONS, 0, 0, 0);
 }
 
 static void
@@ -490,7 +478,7 @@ sim_consul_arrive(Sim *sim, int number)
 	if (message->twice)
 	{
 		message->twice = false;
-		sim_event(sim, sim->now + consul_delay(sim), SIM_EVENT_ARRIVE, number,
+		sim_event(sim, sim->now + sim_delay(sim), SIM_EVENT_ARRIVE, number,
 				  0, message->id);
 	}
 	else if (message->result != SIM_NO_ANSWER)

@@ -30,8 +30,11 @@ typedef enum SimFault
 	FAULT_WIPE,
 	FAULT_SLOW,
 	FAULT_UNLINK,
+	FAULT_ELECTION,
+	FAULT_USURP,
+	FAULT_HANG,
 } SimFault;
-#define FAULTS (FAULT_UNLINK + 1)
+#define FAULTS (FAULT_HANG + 1)
 
 static const char *const fault_names[FAULTS] = {
 	"the postmaster is killed", "the worker restarts", "a backend crashes",
@@ -42,7 +45,37 @@ static const char *const fault_names[FAULTS] = {
 	"the session is destroyed", "the leader key is deleted",
 	"another ttl", "pause", "the operator stops the node",
 	"restore", "wipe", "the network is slow",
-	"worker and launcher are disconnected"
+	"worker and launcher are disconnected", "Consul elects a leader",
+	"the leader key is overwritten", "shutdowns and starts hang"
+};
+
+/* what scripts call those that begin and are lifted */
+static const char *const fault_words[FAULTS] = {
+	[FAULT_KILL_POSTMASTER] = "kill-postmaster",
+	[FAULT_RESTART_WORKER] = "restart-worker",
+	[FAULT_CRASH_BACKEND] = "crash-backend",
+	[FAULT_KILL_LAUNCHER] = "kill-launcher",
+	[FAULT_POWER_OFF] = "power-off",
+	[FAULT_FREEZE_NODE] = "freeze",
+	[FAULT_FREEZE_WORKER] = "freeze-worker",
+	[FAULT_FREEZE_LAUNCHER] = "freeze-launcher",
+	[FAULT_CUT_TO_CONSUL] = "cut-to-consul",
+	[FAULT_CUT_FROM_CONSUL] = "cut-from-consul",
+	[FAULT_CUT_CONSUL] = "cut-consul",
+	[FAULT_CUT_PEERS] = "cut-peers",
+	[FAULT_CONSUL_DOWN] = "consul-down",
+	[FAULT_END_SESSION] = "end-session",
+	[FAULT_DELETE_LEADER] = "delete-leader",
+	[FAULT_TTL] = "ttl",
+	[FAULT_PAUSE] = "pause",
+	[FAULT_STOP_NODE] = "stop",
+	[FAULT_RESTORE] = "restore",
+	[FAULT_WIPE] = "wipe",
+	[FAULT_SLOW] = "slow",
+	[FAULT_UNLINK] = "unlink",
+	[FAULT_ELECTION] = "consul-elects",
+	[FAULT_USURP] = "usurp",
+	[FAULT_HANG] = "hang",
 };
 
 /* ------------------------------------------------------------------------
@@ -192,6 +225,30 @@ fault_delete_leader(Sim *sim)
 	sim_consul_changed(sim);
 }
 
+/* Somebody writes the leader key, without a session. */
+static void
+fault_usurp(Sim *sim)
+{
+	SimFolder  *folder = &sim->consul.folder;
+
+	folder->leader_index = ++sim->consul.raft;
+	folder->leader = (int) (sim_random(sim) % (uint64_t) sim->nmembers);
+	folder->leader_session = 0;
+	sim_consul_changed(sim);
+}
+
+/* What hangs goes on. */
+static void
+fault_end_hang(Sim *sim, SimMember *member)
+{
+	if (!member->hangs)
+		return;
+	member->hangs = false;
+	if (member->instance == HA_INSTANCE_STARTING ||
+		member->instance == HA_INSTANCE_STOPPING)
+		sim_instance_set(sim, member, member->instance);
+}
+
 /* Not while a fence is open without end: say so to users, too. */
 static bool
 fault_anybody_without_end(const Sim *sim)
@@ -239,6 +296,10 @@ fault_consul(Sim *sim, SimFault fault, const SimMember *member)
 		sim_consul_wipe(sim);
 	else if (fault == FAULT_SLOW)
 		sim->slow = true;
+	else if (fault == FAULT_ELECTION)
+		sim->consul.down = true;
+	else if (fault == FAULT_USURP)
+		fault_usurp(sim);
 }
 
 static void
@@ -266,6 +327,8 @@ fault_member(Sim *sim, SimFault fault, SimMember *member, HaTime until)
 		fault_stop_node(sim, member);
 	else if (fault == FAULT_UNLINK)
 		fault_set_unlinked(sim, member, true);
+	else if (fault == FAULT_HANG)
+		member->hangs = true;
 	if (fault == FAULT_CUT_TO_CONSUL || fault == FAULT_CUT_CONSUL)
 		member->cut_to_consul = true;
 	if (fault == FAULT_CUT_FROM_CONSUL || fault == FAULT_CUT_CONSUL)
@@ -283,6 +346,28 @@ fault_victim(Sim *sim)
 	return (int) (sim_random(sim) % (uint64_t) sim->nmembers);
 }
 
+/* The fault that scripts call so, or -1. */
+int
+sim_fault_named(const char *name)
+{
+	for (int i = 0; i < FAULTS; i++)
+	{
+		if (strcmp(fault_words[i], name) == 0)
+			return i;
+	}
+	return -1;
+}
+
+void
+sim_fault_apply(Sim *sim, int fault, int number, HaTime until)
+{
+	SimMember  *member = &sim->members[number];
+
+	fault_consul(sim, (SimFault) fault, member);
+	if (member->up)
+		fault_member(sim, (SimFault) fault, member, until);
+}
+
 void
 sim_fault_begin(Sim *sim)
 {
@@ -293,9 +378,7 @@ sim_fault_begin(Sim *sim)
 
 	sim_trace(sim, &sim->members[number], "FAULT for %.3f s: %s",
 			  (double) lasts / 1e9, fault_names[fault]);
-	fault_consul(sim, fault, &sim->members[number]);
-	if (sim->members[number].up)
-		fault_member(sim, fault, &sim->members[number], sim->now + lasts);
+	sim_fault_apply(sim, (int) fault, number, sim->now + lasts);
 	sim_event(sim, sim->now + lasts, SIM_EVENT_LIFT, number, (int) fault, 0);
 	sim_event(sim, sim->now + sim_between(sim, 0, 2500), SIM_EVENT_FAULT, 0, 0,
 			  0);
@@ -318,8 +401,15 @@ sim_fault_lift(Sim *sim, int fault, int number)
 		fault_set_pause(sim, false);
 	else if (fault == FAULT_STOP_NODE)
 		member->stop_requested = false;
+	else if (fault == FAULT_ELECTION && sim->consul.down)
+	{
+		sim->consul.down = false;
+		sim_consul_elect(sim);
+	}
 	else if (fault == FAULT_SLOW)
 		sim->slow = false;
+	else if (fault == FAULT_HANG)
+		fault_end_hang(sim, member);
 	else if (fault == FAULT_UNLINK && member->unlinked)
 		fault_set_unlinked(sim, member, false);
 	else if (fault == FAULT_RESTORE)

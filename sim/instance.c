@@ -43,6 +43,7 @@ sim_instance_close(SimMember *member)
 	member->without_end = false;
 	member->role = HA_ROLE_UNKNOWN;
 	member->streaming = false;
+	member->committing = 0;
 }
 
 static const char *
@@ -111,7 +112,12 @@ sim_instance_set(Sim *sim, SimMember *member, HaInstance instance)
 				  instance_word(instance));
 		member->instance_since = sim_local(sim, member);
 		if (member->instance == HA_INSTANCE_RUNNING)
+		{
 			member->served_at = member->instance_since;
+			member->idle_since = sim->now;
+		}
+		if (instance == HA_INSTANCE_STOPPING)
+			member->committing = 0;
 		if (instance == HA_INSTANCE_STOPPING ||
 			instance == HA_INSTANCE_STARTING)
 			member->clean_end = false;
@@ -136,7 +142,7 @@ instance_stopped(Sim *sim, SimMember *member)
 		member->clean_end = true;
 		sim_instance_close(member);
 		member->wal_end_known = true;
-		if (sim_chance(sim, 300))
+		if (member->hangs || sim_chance(sim, 300))
 		{
 			sim_instance_set(sim, member, HA_INSTANCE_STOPPING);
 			return;
@@ -201,6 +207,11 @@ sim_instance_next(Sim *sim, int number, unsigned turn)
 	SimMember  *member = &sim->members[number];
 
 	if (!member->up || member->turn != turn)
+		return;
+	if (member->hangs && (member->instance == HA_INSTANCE_STARTING ||
+						  member->instance == HA_INSTANCE_DYING ||
+						  (member->instance == HA_INSTANCE_STOPPING &&
+						   member->clean_end)))
 		return;
 	if (member->instance == HA_INSTANCE_STARTING)
 		instance_started(sim, member);
@@ -363,21 +374,38 @@ wal_receive(Sim *sim, SimMember *member)
 	member->streaming = true;
 }
 
-/* A client commits: WAL first, then the fence, then the acknowledgement. */
+/*
+ * A commit that began is acknowledged.  Anything may have happened in between,
+ * so the fence is looked at once more.
+ */
 static void
-instance_commit(Sim *sim, SimMember *member)
+instance_acknowledge(Sim *sim, SimMember *member)
 {
-	if (member->instance == HA_INSTANCE_STOPPING)
-		return;
-	member->wal.end += INSTANCE_RECORD;
-	if (!sim_fence_open(sim, member))
+	HaLsn		end = member->committing;
+
+	member->committing = 0;
+	if (end == 0 || (!sim_fence_open(sim, member) &&
+					 !(sim->mutations & SIM_MUTATE_ACK)))
 		return;
 	if (member->fence_leadership < sim->acked_leadership)
 		sim_violation(sim, "%s acknowledges a commit of leadership %d after "
 					  "one of leadership %d", member->name,
 					  member->fence_leadership, sim->acked_leadership);
 	sim->acked_leadership = member->fence_leadership;
+	sim->acked_end = end;
 	sim->acked++;
+}
+
+/* A client commits: the fence, then WAL, and then the acknowledgement. */
+static void
+instance_commit(Sim *sim, SimMember *member)
+{
+	bool		open = sim_fence_open(sim, member);
+
+	member->wal.end += INSTANCE_RECORD;
+	member->committing = open ? member->wal.end : 0;
+	if (sim_chance(sim, 400))
+		instance_acknowledge(sim, member);
 }
 
 void
@@ -391,8 +419,12 @@ sim_instance_beat(Sim *sim)
 			continue;
 		if (member->role == HA_ROLE_PRIMARY &&
 			(member->instance == HA_INSTANCE_RUNNING ||
-			 member->instance == HA_INSTANCE_DYING) && sim_chance(sim, 700))
-			instance_commit(sim, member);
+			 member->instance == HA_INSTANCE_DYING))
+		{
+			instance_acknowledge(sim, member);
+			if (sim_chance(sim, 700))
+				instance_commit(sim, member);
+		}
 		else if (member->role == HA_ROLE_STANDBY &&
 				 member->instance == HA_INSTANCE_RUNNING)
 			wal_receive(sim, member);

@@ -20,6 +20,10 @@
 /* commits and streaming happen so often */
 #define SIM_BEAT_MS 20
 
+/* of a trace that is kept */
+#define TRACE_LINES 60
+#define TRACE_WIDTH 160
+
 /* ------------------------------------------------------------------------
  * Chance
  * ------------------------------------------------------------------------
@@ -39,12 +43,16 @@ sim_random(Sim *sim)
 bool
 sim_chance(Sim *sim, int permille)
 {
+	if (sim->scripted)
+		return permille > 500;
 	return sim_random(sim) % 1000 < (uint64_t) permille;
 }
 
 HaTime
 sim_between(Sim *sim, int64_t low_ms, int64_t high_ms)
 {
+	if (sim->scripted)
+		return MS(low_ms);
 	return MS(low_ms) + (HaTime) (sim_random(sim) %
 								  (uint64_t) MS(high_ms - low_ms + 1));
 }
@@ -70,19 +78,37 @@ sim_real(const Sim *sim, const SimMember *member, HaTime local)
 		(left / 1000000) / 10000 + 1;
 }
 
+static char trace_lines[TRACE_LINES][TRACE_WIDTH];
+static unsigned trace_next;
+
 void
 sim_trace(const Sim *sim, const SimMember *member, const char *format,...)
 {
 	va_list		args;
+	char	   *line;
+	int			len;
 
-	if (!sim->trace)
+	if (sim->trace == SIM_TRACE_NONE)
 		return;
-	printf("%10.4f %-3s ", (double) sim->now / 1e9,
-		   member != NULL ? member->name : "");
+	line = trace_lines[trace_next++ % TRACE_LINES];
+	len = snprintf(line, TRACE_WIDTH, "%10.4f %-3s ", (double) sim->now / 1e9,
+				   member != NULL ? member->name : "");
 	va_start(args, format);
-	vprintf(format, args);
+	vsnprintf(line + len, TRACE_WIDTH - (size_t) len, format, args);
 	va_end(args);
-	printf("\n");
+	if (sim->trace == SIM_TRACE_PRINT)
+		printf("%s\n", line);
+}
+
+/* The last lines that were kept, and none of them again. */
+void
+sim_trace_tail(void)
+{
+	unsigned	first = trace_next > TRACE_LINES ? trace_next - TRACE_LINES : 0;
+
+	for (unsigned i = first; i < trace_next; i++)
+		printf("%s\n", trace_lines[i % TRACE_LINES]);
+	trace_next = 0;
 }
 
 void
@@ -155,98 +181,6 @@ event_next(Sim *sim)
 }
 
 /* ------------------------------------------------------------------------
- * What must be true
- * ------------------------------------------------------------------------
- */
-
-void
-sim_note_leadership(Sim *sim, int member, uint64_t term)
-{
-	if (sim->nleaderships >= SIM_LEADERSHIPS)
-	{
-		sim_violation(sim, "too many leaderships");
-		return;
-	}
-	sim->leaderships[sim->nleaderships++] = (SimLeadership) {member, term};
-}
-
-/* The latest leadership of that member and term: 1, 2, ... */
-int
-sim_leadership(const Sim *sim, int member, uint64_t term)
-{
-	for (int i = sim->nleaderships; i > 0; i--)
-	{
-		if (sim->leaderships[i - 1].member == member &&
-			sim->leaderships[i - 1].term == term)
-			return i;
-	}
-	return 0;
-}
-
-/*
- * An open fence says that the lease in Consul is that member's and not
- * released; and never are two of them open.  While Consul says less than it
- * once did (wiped, restored) only the latter can hold.
- */
-void
-sim_check_fences(Sim *sim, const char *when)
-{
-	const SimFolder *folder = &sim->consul.folder;
-	const HaLeaseRecord *lease = &folder->lease;
-	bool		regular = folder->status_index != 0 &&
-		lease->term >= sim->consul.highest_term;
-	const SimMember *open = NULL;
-
-	for (int i = 0; i < sim->nmembers; i++)
-	{
-		const SimMember *member = &sim->members[i];
-
-		if (!sim_fence_open(sim, member))
-			continue;
-		if (open != NULL)
-			sim_violation(sim, "%s: the fences of %s and %s are open", when,
-						  open->name, member->name);
-		else if (regular && (lease->released ||
-							 strcmp(lease->holder, member->name) != 0))
-			sim_violation(sim, "%s: the fence of %s is open, the lease is "
-						  "%s's, term %llu%s", when, member->name,
-						  lease->holder, (unsigned long long) lease->term,
-						  lease->released ? ", released" : "");
-		open = member;
-	}
-}
-
-/* One leader acknowledges commits, and all others stream from it. */
-bool
-sim_healthy(const Sim *sim)
-{
-	const SimMember *leader = NULL;
-
-	for (int i = 0; i < sim->nmembers; i++)
-	{
-		const SimMember *member = &sim->members[i];
-
-		if (member->instance != HA_INSTANCE_RUNNING || !member->launcher)
-			return false;
-		if (member->role != HA_ROLE_PRIMARY)
-			continue;
-		if (leader != NULL || !sim_fence_open(sim, member))
-			return false;
-		leader = member;
-	}
-	for (int i = 0; i < sim->nmembers && leader != NULL; i++)
-	{
-		const SimMember *member = &sim->members[i];
-
-		if (member != leader &&
-			(!member->streaming || member->following != leader->number ||
-			 sim_wal_tli(&member->wal) != sim_wal_tli(&leader->wal)))
-			return false;
-	}
-	return leader != NULL;
-}
-
-/* ------------------------------------------------------------------------
  * A run
  * ------------------------------------------------------------------------
  */
@@ -262,6 +196,8 @@ sim_init_member(Sim *sim, int number)
 	snprintf(member->name, sizeof(member->name), "m%d", number);
 	member->ppm = chance < 3 ? extremes[chance] :
 		(int) (sim_random(sim) % 10001) - 5000;
+	if (sim->scripted)
+		member->ppm = 0;
 	member->offset = sim_between(sim, 1000, 1000000);
 	member->up = member->launcher = true;
 	member->instance = HA_INSTANCE_DOWN;
@@ -274,18 +210,11 @@ sim_init_member(Sim *sim, int number)
 }
 
 /* A cluster that was shut down: the lease is released, all are standbys. */
-void
-sim_init(Sim *sim, uint64_t seed, unsigned mutations, bool trace)
+static void
+sim_init_cluster(Sim *sim)
 {
 	SimFolder  *folder = &sim->consul.folder;
 
-	memset(sim, 0, sizeof(*sim));
-	sim->random = seed * UINT64_C(0x2545f4914f6cdd1d);
-	sim->mutations = mutations;
-	sim->trace = trace;
-	sim_consul_init(sim);
-	sim->failsafe = sim_chance(sim, 750);
-	sim->nmembers = 2 + (int) (sim_random(sim) % (SIM_MEMBERS - 1));
 	for (int i = 0; i < sim->nmembers; i++)
 		sim_init_member(sim, i);
 	folder->status_index = folder->index;
@@ -298,7 +227,35 @@ sim_init(Sim *sim, uint64_t seed, unsigned mutations, bool trace)
 	for (int i = 0; i < sim->nmembers; i++)
 		sim_instance_sync(sim, &sim->members[i]);
 	sim_event(sim, 0, SIM_EVENT_BEAT, 0, 0, 0);
+}
+
+void
+sim_init(Sim *sim, uint64_t seed, unsigned mutations, SimTrace trace)
+{
+	memset(sim, 0, sizeof(*sim));
+	sim->random = seed * UINT64_C(0x2545f4914f6cdd1d);
+	sim->mutations = mutations;
+	sim->trace = trace;
+	sim_consul_init(sim, 2000 + (int64_t) (sim_random(sim) % 3) * 1000);
+	sim->failsafe = sim_chance(sim, 750);
+	sim->nmembers = 2 + (int) (sim_random(sim) % (SIM_MEMBERS - 1));
+	sim_init_cluster(sim);
 	sim_event(sim, sim_between(sim, 2000, 4000), SIM_EVENT_FAULT, 0, 0, 0);
+}
+
+/* Nothing happens but what a script says, and clocks run alike. */
+void
+sim_init_script(Sim *sim, int nmembers, int64_t ttl_ms, unsigned mutations,
+				SimTrace trace)
+{
+	memset(sim, 0, sizeof(*sim));
+	sim->random = 1;
+	sim->mutations = mutations;
+	sim->trace = trace;
+	sim->scripted = true;
+	sim_consul_init(sim, ttl_ms);
+	sim->nmembers = nmembers;
+	sim_init_cluster(sim);
 }
 
 /* Which frozen thing an event waits for; 0 = none. */
@@ -411,7 +368,7 @@ sim_dispatch(Sim *sim, const SimEvent *event)
 	}
 }
 
-static void
+void
 sim_run_until(Sim *sim, HaTime until)
 {
 	while (sim->violation[0] == '\0' && sim->nevents > 0 &&
@@ -427,15 +384,14 @@ sim_run_until(Sim *sim, HaTime until)
 		sim->now = until;
 }
 
-/* Faults, then none; returns how long the cluster took to be whole again. */
+/* No faults from now on; returns how long it took to be whole again. */
 HaTime
-sim_run(Sim *sim)
+sim_heal(Sim *sim)
 {
-	HaTime		chaos = sim_between(sim, 8000, 30000);
+	HaTime		since = sim->now;
 	HaTime		healthy_since = 0;
 	bool		looked = false;
 
-	sim_run_until(sim, chaos);
 	sim_trace(sim, NULL, "all faults are lifted");
 	sim->healed = true;
 	sim_fault_lift_all(sim);
@@ -450,15 +406,22 @@ sim_run(Sim *sim)
 			healthy_since = sim->now;
 		if (healthy_since != 0 &&
 			sim->now >= healthy_since + MS(SIM_STEADY_MS))
-			return healthy_since - chaos;
-		if (!looked && sim->now >= chaos + MS(SIM_OPERATOR_MS))
+			return healthy_since - since;
+		if (!looked && sim->now >= since + MS(SIM_OPERATOR_MS))
 		{
 			looked = true;
 			sim_fault_operator(sim);
 		}
-		if (sim->now >= chaos + MS(SIM_HEAL_MS))
+		if (sim->now >= since + MS(SIM_HEAL_MS))
 			sim_violation(sim, "not whole again within %d s",
 						  SIM_HEAL_MS / 1000);
 	}
 	return 0;
+}
+
+HaTime
+sim_run(Sim *sim)
+{
+	sim_run_until(sim, sim_between(sim, 8000, 30000));
+	return sim_heal(sim);
 }

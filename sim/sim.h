@@ -29,10 +29,23 @@
 #define SIM_SEQ_BLOCK 1000
 #define MS(n) ((HaTime) (n) * HA_NS_PER_MS)
 
-/* mutations of the simulator's own, beside those of HaMutation */
-#define SIM_MUTATE_FILE (1 << 16)	/* two brains overwrite each other's file */
-#define SIM_MUTATE_FENCE (1 << 17)	/* commits pass whatever the deadline */
-#define SIM_MUTATE_REMEMBER (1 << 18)	/* highest_term is forgotten */
+/*
+ * Mutations of the simulator's own, beside those of HaMutation: safeguards of
+ * what surrounds src/core.  mutation.c has the words for all of them.
+ */
+#define SIM_MUTATE_FILE (1U << 18)
+#define SIM_MUTATE_FENCE (1U << 19)
+#define SIM_MUTATE_REMEMBER (1U << 20)
+#define SIM_MUTATE_CLOCK (1U << 21)
+#define SIM_MUTATE_PAUSE_CONFIG (1U << 22)
+#define SIM_MUTATE_PAUSE_LATE (1U << 23)
+#define SIM_MUTATE_PAUSE_END (1U << 24)
+#define SIM_MUTATE_KILL (1U << 25)
+#define SIM_MUTATE_RELEASE_END (1U << 26)
+#define SIM_MUTATE_DEMOTE (1U << 27)
+#define SIM_MUTATE_TIMELINE (1U << 28)
+#define SIM_MUTATE_ACK (1U << 29)
+#define SIM_MUTATE_STOP (1U << 30)
 
 /* ------------------------------------------------------------------------
  * Consul
@@ -101,6 +114,8 @@ typedef struct SimMessage
 	HaTime		sent_at;		/* local */
 	int			session;
 	bool		twice;			/* an agent sends it again by itself */
+	bool		held;			/* a script keeps it on its way */
+	bool		answered;		/* ... or its answer */
 
 	uint64_t	index;			/* SIM_WATCH: of what is known */
 	HaTime		wait;
@@ -221,6 +236,7 @@ typedef struct SimMember
 	unsigned	turn;			/* number of the state change that counts */
 	HaTime		instance_since; /* local */
 	HaTime		served_at;
+	HaTime		idle_since;		/* real; it did not run since then, or led */
 	HaRole		role;
 	bool		standby_signal;
 	uint32_t	claimed;		/* what the promotion asked for takes at least */
@@ -233,7 +249,9 @@ typedef struct SimMember
 	HaTime		retry_at;
 	bool		stop_requested;
 	bool		rejoin_requested;
+	bool		hangs;			/* a shutdown or a start does not end */
 	SimWal		wal;
+	HaLsn		committing;		/* end of a commit not acknowledged; 0 = none */
 
 	/* shared memory */
 	HaTime		fence;			/* local; 0 = closed */
@@ -287,6 +305,23 @@ typedef struct SimEvent
 	unsigned	c;
 } SimEvent;
 
+/* What a script keeps on its way: to Consul, or the answers from there. */
+typedef struct SimHold
+{
+	int			member;
+	unsigned	kinds;			/* bits of sim_message_bit */
+	bool		answers;
+} SimHold;
+
+#define SIM_HOLDS 8
+
+typedef enum SimTrace
+{
+	SIM_TRACE_NONE,
+	SIM_TRACE_PRINT,
+	SIM_TRACE_KEEP,				/* the last lines, for sim_trace_tail */
+} SimTrace;
+
 typedef struct SimLeadership
 {
 	int			member;
@@ -297,7 +332,12 @@ typedef struct Sim
 {
 	uint64_t	random;
 	unsigned	mutations;
-	bool		trace;
+	SimTrace	trace;
+	bool		scripted;		/* nothing happens by chance */
+	int			nholds;
+	SimHold		holds[SIM_HOLDS];
+	int			stale_member;	/* gets the next watch's answer from ... */
+	const SimFolder *stale;		/* ... here; NULL = nobody */
 	HaTime		now;
 	uint64_t	order;
 	int			nevents;
@@ -318,13 +358,20 @@ typedef struct Sim
 	int			nleaderships;	/* in the order they began */
 	SimLeadership leaderships[SIM_LEADERSHIPS];
 	int			acked_leadership;	/* of the latest commit acknowledged */
+	HaLsn		acked_end;		/* ... and where it ends */
+	HaTime		released_at;	/* since then nobody leads, end known; 0 = no */
 	long		acked;
 	char		violation[256]; /* "" = none */
 } Sim;
 
 /* sim.c */
-extern void sim_init(Sim *sim, uint64_t seed, unsigned mutations, bool trace);
+extern void sim_init(Sim *sim, uint64_t seed, unsigned mutations,
+					 SimTrace trace);
+extern void sim_init_script(Sim *sim, int nmembers, int64_t ttl_ms,
+							unsigned mutations, SimTrace trace);
 extern HaTime sim_run(Sim *sim);
+extern void sim_run_until(Sim *sim, HaTime until);
+extern HaTime sim_heal(Sim *sim);
 extern uint64_t sim_random(Sim *sim);
 extern bool sim_chance(Sim *sim, int permille);
 extern HaTime sim_between(Sim *sim, int64_t low_ms, int64_t high_ms);
@@ -333,17 +380,24 @@ extern void sim_event(Sim *sim, HaTime at, SimEventKind kind, int a, int b,
 extern void sim_trace(const Sim *sim, const SimMember *member,
 					  const char *format,...)
 			__attribute__((format(printf, 3, 4)));
+extern void sim_trace_tail(void);
 extern void sim_violation(Sim *sim, const char *format,...)
 			__attribute__((format(printf, 2, 3)));
 extern HaTime sim_local(const Sim *sim, const SimMember *member);
 extern HaTime sim_real(const Sim *sim, const SimMember *member, HaTime local);
-extern bool sim_healthy(const Sim *sim);
-extern void sim_check_fences(Sim *sim, const char *when);
+
+/* oracle.c */
 extern void sim_note_leadership(Sim *sim, int member, uint64_t term);
 extern int	sim_leadership(const Sim *sim, int member, uint64_t term);
+extern void sim_note_release(Sim *sim, const SimMessage *message);
+extern void sim_check_fences(Sim *sim, const char *when);
+extern void sim_check_takeover(Sim *sim, const SimMessage *message);
+extern void sim_check_heartbeat(Sim *sim, const SimMember *member);
+extern void sim_check_rejoin(Sim *sim, const SimMember *member, uint64_t term);
+extern bool sim_healthy(const Sim *sim);
 
 /* consul.c */
-extern void sim_consul_init(Sim *sim);
+extern void sim_consul_init(Sim *sim, int64_t ttl_ms);
 extern void sim_consul_changed(Sim *sim);
 extern void sim_consul_arrive(Sim *sim, int message);
 extern void sim_consul_wait_over(Sim *sim, int message, unsigned id);
@@ -351,9 +405,23 @@ extern void sim_consul_expire(Sim *sim);
 extern void sim_consul_end_session(Sim *sim, int session);
 extern bool sim_consul_restore(Sim *sim);
 extern void sim_consul_wipe(Sim *sim);
+extern bool sim_consul_restore_from(Sim *sim, const SimFolder *old);
+extern void sim_consul_elect(Sim *sim);
+
+/* network.c */
 extern SimMessage *sim_message(Sim *sim, SimBrain *brain, SimMember *member,
 							   SimRequest request);
+extern unsigned sim_message_bit(const SimMessage *message);
+extern bool sim_holds(const Sim *sim, const SimMessage *message, bool answer);
+extern HaTime sim_delay(Sim *sim);
 extern void sim_send(Sim *sim, SimMessage *message);
+extern void sim_deliver(Sim *sim, SimMessage *message);
+
+/* view.c */
+extern int	sim_number(const char *name);
+extern bool sim_history_news(const SimMember *member, const SimBrain *brain);
+extern void sim_gather(const Sim *sim, const SimMember *member,
+					   SimBrain *brain, HaView *view);
 
 /* brain.c */
 extern void sim_brain_begin(Sim *sim, SimMember *member, HaBrainKind kind);
@@ -387,9 +455,46 @@ extern bool sim_fence_open(const Sim *sim, const SimMember *member);
 extern uint32_t sim_wal_tli(const SimWal *wal);
 
 /* fault.c */
+extern int	sim_fault_named(const char *name);
+extern void sim_fault_apply(Sim *sim, int fault, int member, HaTime until);
 extern void sim_fault_begin(Sim *sim);
 extern void sim_fault_lift(Sim *sim, int fault, int member);
 extern void sim_fault_lift_all(Sim *sim);
 extern void sim_fault_operator(Sim *sim);
+
+/* mutation.c */
+typedef struct SimMutation
+{
+	const char *name;
+	unsigned	flag;
+	const char *safeguard;		/* what is switched off */
+	bool		scenario;		/* rare: only a scenario is asked to catch it */
+} SimMutation;
+
+extern const SimMutation sim_mutations[];
+extern const int sim_nmutations;
+extern const SimMutation *sim_mutation(const char *name);
+
+/* script.c */
+typedef struct SimScript SimScript;
+
+extern SimScript *sim_script_read(const char *path);
+extern const SimMutation *sim_script_mutant(const SimScript *script, int i);
+extern HaTime sim_script_run(Sim *sim, const SimScript *script,
+							 unsigned mutations, SimTrace trace);
+
+/* jobs.c */
+typedef struct SimOutcome
+{
+	bool		failed;
+	uint64_t	seed;
+	long		acked;
+	HaTime		slowest;
+	uint64_t	runs;
+	char		violation[256];
+} SimOutcome;
+
+typedef void (*SimJob) (int number, SimOutcome *outcome, void *data);
+extern SimOutcome *sim_jobs(int njobs, int nprocs, SimJob job, void *data);
 
 #endif							/* PGHA_SIM_H */

@@ -74,4 +74,32 @@ my $events = sub { my ($m, $action) = @_; scalar grep { $_->{action} eq $action 
 	is($stray->query('SELECT count(*) FROM t'), $rows, 'and has every row');
 }
 
+# numbers that were skipped can be asked for, whatever became of who skipped them
+{
+	my $leader = $c->leader;
+	my ($behind, $next) = $c->standbys;
+	$behind->stop;
+	my $tli = timeline($leader);
+	my $claimed = $tli + 3;
+	wait_until('the claim to be kept', 10, sub {
+		my $now = JSON::PP::decode_json($c->kv('status'));
+		return 1 if $now->{lease}{claimed_timeline} >= $claimed;
+		$now->{lease}{claimed_timeline} = $claimed;
+		$c->kv_put('status', JSON::PP::encode_json($now));
+		return 0;
+	}, 0.5);
+	$leader->stop;
+	wait_until('the last one to lead', 30, sub { my $l = $c->leader; $l && $l == $next });
+	wait_until('it to serve', 30, sub { eval { $next->query('INSERT INTO t VALUES (0)'); 1 } });
+	$next->stop;
+	$next->start;
+	wait_until('it to lead again', 30, sub { my $l = $c->leader; $l && $l == $next });
+	wait_until('it to serve again', 30, sub { eval { $next->query('INSERT INTO t VALUES (0)'); 1 } });
+	switch_wal();
+	ok(timeline($next) > $claimed, 'it skipped the numbers that were claimed');
+	$behind->start;
+	$leader->start;
+	ok($c->wait_healthy(60), 'who comes from before that streams from it');
+}
+
 done_testing;

@@ -659,6 +659,14 @@ when_follows(const HaView *v)
 	return is_standby(v) && leading_primary(v) != NULL;
 }
 
+/* When the lease may be free: nothing but time tells. */
+static void
+fill_held(const HaView *v, HaDecision *d)
+{
+	if (v->standing == HA_STANDING_HELD && v->standing_until > v->now)
+		d->deadline = v->standing_until;
+}
+
 static bool
 when_running(const HaView *v)
 {
@@ -901,9 +909,9 @@ static const HaRule rules[] = {
 	{403, when_follows_another, HA_ACTION_FOLLOW,
 	"the leader is not the one we stream from", fill_leader},
 	{404, when_follows, HA_ACTION_WAIT,
-	"following the leader", NULL},
+	"following the leader", fill_held},
 	{409, when_running, HA_ACTION_WAIT,
-	"no leader is known that could be followed", NULL},
+	"no leader is known that could be followed", fill_held},
 
 	/* 6xx: instance not running */
 	{601, when_stop_requested, HA_ACTION_WAIT,

@@ -38,7 +38,7 @@ pgha_lease_init(HaLease *lease, const char *self, uint64_t file_term,
 	lease->highest_term = highest_term > file_term ? highest_term : file_term;
 	lease->highest_seen = lease->highest_term;
 	pgha_lease_start_seq(lease, first_seq);
-	lease->own_ttl_ms = 10000;
+	lease->own_ttl_ms = lease->absent_ttl_ms = 10000;
 	lease->retry_timeout_ms = 3000;
 }
 
@@ -53,6 +53,9 @@ pgha_lease_set_timeouts(HaLease *lease, int64_t ttl_ms,
 						int64_t retry_timeout_ms)
 {
 	lease->own_ttl_ms = ttl_ms;
+	/* a ttl that is lowered while status is away is not what was promised */
+	if (!lease->observed || ttl_ms > lease->absent_ttl_ms)
+		lease->absent_ttl_ms = ttl_ms;
 	lease->retry_timeout_ms = retry_timeout_ms;
 }
 
@@ -62,7 +65,7 @@ lease_ttl_ms(const HaLease *lease)
 {
 	if (lease->last_ttl_ms > 0)
 		return lease->last_ttl_ms;
-	return lease->own_ttl_ms;
+	return lease->absent_ttl_ms;
 }
 
 static bool
@@ -167,24 +170,29 @@ pgha_lease_note_timeline(HaLease *lease, uint32_t tli)
 }
 
 /*
- * Consul was restored to an older leadership, or wiped and taken by a member
- * that knew of less.  The later one may still run, but not for longer than L.
+ * A term below one that was shown: Consul was restored or wiped, and who led
+ * then may still lead.  It would take over at once; when a lower term has been
+ * renewed for as long as its lease could run, it is gone, and the lower one is
+ * all there is to follow.
  */
 static void
 lease_note_shown(HaLease *lease, const HaObservation *seen)
 {
-	int64_t		wait_ms = lease_ttl_ms(lease) +
-		pgha_lease_margin_ms(lease_ttl_ms(lease));
+	uint64_t	term = seen->lease.term;
+	int64_t		wait_ms = lease_ttl_ms(lease);
 
-	if (seen->lease.term >= lease->highest_shown)
+	wait_ms += pgha_lease_margin_ms(wait_ms);
+	if (term >= lease->highest_shown)
+	{
+		lease->highest_shown = term;
 		lease->lower_since = 0;
+	}
 	else if (lease->lower_since == 0)
 		lease->lower_since = seen->received_at;
-	if (seen->lease.term > lease->highest_shown ||
-		(lease->lower_since != 0 && seen->received_at >=
-		 lease->lower_since + wait_ms * HA_NS_PER_MS))
+	else if (lease->index_since > lease->lower_since &&
+			 seen->received_at - lease->lower_since > wait_ms * HA_NS_PER_MS)
 	{
-		lease->highest_shown = seen->lease.term;
+		lease->highest_shown = term;
 		lease->lower_since = 0;
 	}
 }
@@ -264,6 +272,8 @@ pgha_lease_valid(const HaLease *lease, HaTime now)
 bool
 pgha_lease_is_own(const HaLease *lease, const HaLeaseRecord *record)
 {
+	if (lease_mutated(lease, HA_MUTATE_NAME))
+		return record->present && strcmp(record->holder, lease->self) == 0;
 	return record->present && lease->my_term != 0 &&
 		record->term == lease->my_term &&
 		strcmp(record->holder, lease->self) == 0;
@@ -274,7 +284,8 @@ pgha_lease_ours(const HaLease *lease)
 {
 	/* below the highest term, ours is over: a restore brought it back */
 	return lease->observed && !lease->seen.lease.released &&
-		lease->my_term >= lease->highest_term &&
+		(lease->my_term >= lease->highest_term ||
+		 lease_mutated(lease, HA_MUTATE_RESUME)) &&
 		pgha_lease_is_own(lease, &lease->seen.lease);
 }
 
@@ -356,6 +367,10 @@ pgha_lease_stood_until(const HaLease *lease)
 {
 	int64_t		wait_ms = lease_ttl_ms(lease);
 
+	if (lease_mutated(lease, HA_MUTATE_WAIT) ||
+		(lease_mutated(lease, HA_MUTATE_ABSENT) &&
+		 lease->seen.status_index == 0))
+		return lease->index_since;
 	if (!lease_mutated(lease, HA_MUTATE_MARGIN))
 		wait_ms += pgha_lease_margin_ms(wait_ms);
 	return lease->index_since + wait_ms * HA_NS_PER_MS;
@@ -599,7 +614,7 @@ pgha_lease_failsafe_possible(const HaLease *lease)
 		return false;
 
 	/* what may have landed may be another electorate, or another L */
-	return !open_end || lease_mutated(lease, HA_MUTATE_LIST_CHANGE) ||
+	return !open_end ||
 		(lease->last.lease.ttl_ms == lease->in_force_ttl_ms &&
 		 lease_same_electorate(&lease->last.lease.electorate,
 							   &lease->in_force));

@@ -127,7 +127,10 @@ typedef enum HaMutation
 	HA_MUTATE_ELECTORATE = 1 << 10,
 	HA_MUTATE_PROMISE = 1 << 11,
 	HA_MUTATE_REFUSAL = 1 << 12,
-	HA_MUTATE_LIST_CHANGE = 1 << 13,
+	HA_MUTATE_WAIT = 1 << 14,
+	HA_MUTATE_ABSENT = 1 << 15,
+	HA_MUTATE_NAME = 1 << 16,
+	HA_MUTATE_RESUME = 1 << 17,
 } HaMutation;
 
 /* The members are asked to restart their wait: Consul does not answer. */
@@ -153,8 +156,8 @@ typedef struct HaLease
 	uint64_t	my_term;		/* 0 = none, or from before a reboot */
 	uint64_t	highest_term;	/* the highest seen or written, ever */
 	uint64_t	highest_seen;	/* the highest that status carried, or the file had */
-	uint64_t	highest_shown;	/* the highest that status carried in this life ... */
-	HaTime		lower_since;	/* ... and since when it carries a lower one; 0 = doesn't */
+	uint64_t	highest_shown;	/* the highest that status carried in this life */
+	HaTime		lower_since;	/* status carries a lower one since; 0 = doesn't */
 	uint64_t	first_seq;		/* of this life's current block */
 	uint64_t	next_seq;		/* from a reserved block, never sent twice */
 
@@ -169,7 +172,9 @@ typedef struct HaLease
 	uint64_t	accepted_term;	/* of the holder we last promised to wait for */
 	uint64_t	accepted_seq;
 	int64_t		retry_timeout_ms;
-	int64_t		own_ttl_ms;		/* L where no lease was ever seen */
+	int64_t		own_ttl_ms;		/* of the configuration */
+	int64_t		absent_ttl_ms;	/* L where no lease was ever seen: the highest
+								 * own ttl since this life observed */
 
 	/* what this process sent */
 	HaLeaseWrite last;			/* latest write; kind NONE = none yet */

@@ -282,17 +282,38 @@ pgha_directory_read_control(const HaNode *node, HaControl *control, char *why)
  */
 
 /* a claim further ahead is no claim of a cluster that works */
-#define SKIPPED_MAX 1000
+#define SKIPPED_MAX 10000
 
 #define SKIPPED_TEXT "# number given to another leadership, skipped by pg_ha\n"
+
+/* An empty history of that number, unless there is one. */
+static bool
+skip_timeline(const HaNode *node, uint32_t number, char *why)
+{
+	char		name[32];
+	char		path[PATH_MAX];
+	FILE	   *file;
+	bool		written;
+
+	snprintf(name, sizeof(name), "pg_wal/%08X.history", number);
+	if (!pgha_directory_path(node, name, path, why))
+		return false;
+	file = fopen(path, "wxe");
+	if (!file && errno == EEXIST)
+		return true;
+	written = file && fputs(SKIPPED_TEXT, file) != EOF;
+	if (file && fclose(file) == 0 && written)
+		return true;
+	snprintf(why, HA_WHY_MAX, "could not write \"%.120s\": %s", path,
+			 strerror(errno));
+	return false;
+}
 
 bool
 pgha_directory_skip_timelines(const HaNode *node, uint32_t tli,
 							  uint32_t claimed, char *why)
 {
-	char		name[32];
-	char		path[PATH_MAX];
-	FILE	   *file;
+	uint32_t	number = tli > SKIPPED_MAX ? tli - SKIPPED_MAX : 2;
 
 	if (claimed > tli && claimed - tli > SKIPPED_MAX)
 	{
@@ -300,22 +321,38 @@ pgha_directory_skip_timelines(const HaNode *node, uint32_t tli,
 				 "directory is on %u", claimed, tli);
 		return false;
 	}
-	for (uint32_t skipped = tli + 1; skipped < claimed; skipped++)
+	for (; number < claimed || number < tli; number++)
 	{
-		snprintf(name, sizeof(name), "pg_wal/%08X.history", skipped);
-		if (!pgha_directory_path(node, name, path, why))
+		if (number != tli && !skip_timeline(node, number, why))
 			return false;
-		file = fopen(path, "wxe");
-		if (!file && errno == EEXIST)
-			continue;
-		if (!file || fputs(SKIPPED_TEXT, file) == EOF || fclose(file) != 0)
-		{
-			snprintf(why, HA_WHY_MAX, "could not write \"%.120s\": %s", path,
-					 strerror(errno));
-			return false;
-		}
 	}
 	return true;
+}
+
+/* The number in a history file's name; 0 = it is none. */
+static uint32_t
+history_number(const char *name)
+{
+	unsigned int number;
+	int			len = 0;
+
+	if (sscanf(name, "%8X.history%n", &number, &len) != 1 || len != 16 ||
+		name[len] != '\0')
+		return 0;
+	return number;
+}
+
+static bool
+history_is_skipped(int dir_fd, const char *name)
+{
+	char		text[sizeof(SKIPPED_TEXT)] = "";
+	int			fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+	ssize_t		len = fd < 0 ? -1 : read(fd, text, sizeof(text));
+
+	if (fd >= 0)
+		close(fd);
+	return len == sizeof(SKIPPED_TEXT) - 1 &&
+		memcmp(text, SKIPPED_TEXT, (size_t) len) == 0;
 }
 
 void
@@ -323,27 +360,24 @@ pgha_directory_forget_skipped(const HaNode *node)
 {
 	char		path[PATH_MAX];
 	char		why[HA_WHY_MAX];
-	char		text[sizeof(SKIPPED_TEXT)];
 	struct dirent *entry;
+	uint32_t	highest = 0;
 	DIR		   *dir = pgha_directory_path(node, "pg_wal", path, why) ?
 		opendir(path) : NULL;
 
 	while (dir && (entry = readdir(dir)) != NULL)
 	{
-		FILE	   *file;
-		int			fd;
+		uint32_t	number = history_number(entry->d_name);
 
-		if (!strstr(entry->d_name, ".history") ||
-			(fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC)) < 0)
-			continue;
-		file = fdopen(fd, "r");
-		if (file && fgets(text, sizeof(text), file) &&
-			strcmp(text, SKIPPED_TEXT) == 0)
+		if (number > highest && !history_is_skipped(dirfd(dir), entry->d_name))
+			highest = number;
+	}
+	if (dir)
+		rewinddir(dir);
+	while (dir && (entry = readdir(dir)) != NULL)
+	{
+		if (history_number(entry->d_name) > highest)
 			unlinkat(dirfd(dir), entry->d_name, 0);
-		if (file)
-			fclose(file);
-		else
-			close(fd);
 	}
 	if (dir)
 		closedir(dir);

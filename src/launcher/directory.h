@@ -40,9 +40,14 @@ extern void pgha_directory_free_names(char **names);
 /*
  * See to it that a promotion from timeline tli takes the number claimed or a
  * higher one: PostgreSQL takes the next number that no history file has, so
- * those between get an empty one.  No history leads to them, and nobody follows
- * them; while in recovery they would hide real ones, hence forget_skipped
- * before a start as a standby.
+ * those between get an empty one.  They stay: a standby that comes from an
+ * older timeline asks the primary for the history of every number since, and
+ * can't stream where one is missing.  So do the lower numbers that a clone
+ * doesn't have.
+ *
+ * An empty history above all others would hide the real one of its number, and
+ * keep a standby from starting: before a start, forget_skipped takes those
+ * away.
  */
 extern bool pgha_directory_skip_timelines(const HaNode *node, uint32_t tli,
 										  uint32_t claimed, char *why);

@@ -820,6 +820,32 @@ test_named(void)
 		  "released, but the key is there: somebody has it, wait");
 }
 
+static void
+test_lower_term_shown(void)
+{
+	HaLease		lease;
+	int64_t		at;
+
+	begin(&lease, 0);
+	see(&lease, 1000, status(20, "pg1", 8, 5));
+	see(&lease, 2000, status(30, "pg3", 7, 1));
+	is_int((int64_t) lease.highest_shown, 8,
+		   "a lower term is not believed when it shows up");
+	keep_seeing(&lease, 3000, 40000, status(30, "pg3", 7, 1));
+	is_int((int64_t) lease.highest_shown, 8,
+		   "nor while nobody renews it");
+	begin(&lease, 0);
+	see(&lease, 1000, status(20, "pg1", 8, 5));
+	for (at = 2000; at <= 2000 + TTL; at += 1000)
+		see(&lease, at, status((uint64_t) at, "pg3", 7, (uint64_t) at));
+	is_int((int64_t) lease.highest_shown, 8,
+		   "nor while the higher term's lease could run");
+	for (; at <= 4000 + TTL; at += 1000)
+		see(&lease, at, status((uint64_t) at, "pg3", 7, (uint64_t) at));
+	is_int((int64_t) lease.highest_shown, 7,
+		   "renewed for longer than that, it is all there is");
+}
+
 /* ------------------------------------------------------------------------
  * ttl
  * ------------------------------------------------------------------------
@@ -1073,6 +1099,7 @@ main(void)
 	test_release();
 	test_release_did_not_land();
 	test_named();
+	test_lower_term_shown();
 	test_ttl_lowered();
 	test_ttl_lowered_between_lives();
 	test_ttl_of_the_other_brain();
