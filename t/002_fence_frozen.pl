@@ -4,80 +4,50 @@
 use strict;
 use warnings;
 use IPC::Run ();
+use PgHa::Fence;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-my $cc = $ENV{CC} // 'cc';
-my $pg_config = $ENV{PG_CONFIG} // 'pg_config';
-plan skip_all => "no $cc or no $pg_config" if grep { system("command -v $_ >/dev/null") } $cc, $pg_config;
-chomp(my $include = `$pg_config --includedir-server`);
-
 my $tools = PostgreSQL::Test::Utils::tempdir();
-for my $lib ([ 'fence_probe', "-I$include" ], [ 'stop_at_send', '-ldl' ])
-{
-	my ($name, @flags) = @$lib;
-	system($cc, '-shared', '-fPIC', '-O1', '-D_GNU_SOURCE', '-o', "$tools/$name.so", "t/tools/$name.c", @flags) == 0
-		or die "could not build $name";
-}
+my $stop_at_send = PgHa::Fence::build('stop_at_send', '-ldl');
 
 use constant LEASE_MS => 1500;
 
-my $node = PostgreSQL::Test::Cluster->new('frozen');
-$node->init(allows_streaming => 1);
-$node->append_conf('postgresql.conf', <<"CONF");
-max_prepared_transactions = 4
-autovacuum = off
-pg_ha.managed = on
-shared_preload_libraries = '$tools/fence_probe.so, pg_ha'
-CONF
+my $f = PgHa::Fence->new('frozen', init => { allows_streaming => 1 }, objects => [ 'CREATE TABLE t (i int)' ]);
+my $node = $f->node;
 
-# the objects come from single-user mode, which is not fenced
-my $objects = join '', map { "$_;\n" } 'CREATE TABLE t (i int)', 'CREATE EXTENSION pg_ha',
-	map { "CREATE FUNCTION $_ LANGUAGE C STRICT AS '$tools/fence_probe.so'" }
-	'probe_extend(int) RETURNS void', 'probe_without_end(bool) RETURNS void',
-	'probe_stop(text) RETURNS void', 'probe_committing() RETURNS int';
+# TLS clients connect by TCP
+my $data = $node->data_dir;
+my $has_tls = system("openssl req -new -x509 -days 2 -nodes -subj /CN=localhost -keyout $data/server.key -out $data/server.crt >$tools/openssl 2>&1") == 0;
+chmod 0600, "$data/server.key";
+$node->append_conf('postgresql.conf', $has_tls ? "ssl = on\nlisten_addresses = '127.0.0.1'" : '');
+
 my ($out, $err);
-IPC::Run::run([ 'postgres', '--single', '-D', $node->data_dir, 'postgres' ], '<', \$objects, '>', \$out, '2>', \$err);
-unlike($err, qr/ERROR/, 'the objects are there') or BAIL_OUT($err);
-
 my $stop_file = "$tools/stop";
 sub start
 {
-	local $ENV{LD_PRELOAD} = "$tools/stop_at_send.so";
+	local $ENV{LD_PRELOAD} = $stop_at_send;
 	local $ENV{STOP_AT_SEND} = $stop_file;
 	$node->start;
 }
 start();
 
-sub value { $node->safe_psql('postgres', $_[0]) }
-sub lease { value('SELECT probe_extend(' . ($_[0] // LEASE_MS) . ')') }
-sub fence { value("SELECT pg_ha_status()->'fence'->>'$_[0]'") }
+sub value { $f->value($_[0]) }
+sub lease { $f->lease($_[0] // LEASE_MS) }
+sub fence { $f->fence($_[0]) }
+sub wait_for { $f->wait_for(@_) }
+sub stopped { $f->stopped($_[0]) }
 
-sub wait_for
-{
-	my ($what, $condition) = @_;
-	my $end = time + 60;
-	until ($condition->())
-	{
-		die "$what did not come" if time > $end;
-		sleep 0.02;
-	}
-}
-
-sub stopped
-{
-	my ($pid) = @_;
-	open(my $fh, '<', "/proc/$pid/stat") or return;
-	return <$fh> =~ /^\d+ \(.*\) T/;
-}
+# how the sessions that are frozen connect
+my $client = $node->connstr('postgres');
 
 # Simple queries in a session of its own.
 sub begin
 {
 	my %session = (out => '', err => '');
-	$session{run} = IPC::Run::start([ 'psql', '-XA', '-d', $node->connstr('postgres') . " application_name=frozen",
+	$session{run} = IPC::Run::start([ 'psql', '-XA', '-d', "$client application_name=frozen",
 		map { ('-c', $_) } @_ ], '>', \$session{out}, '2>', \$session{err}, IPC::Run::timeout(60));
 	return \%session;
 }
@@ -89,7 +59,7 @@ sub freeze
 {
 	my ($name, $where, $sql, %o) = @_;
 	lease();
-	my $session = begin($where eq 'sending' ? () : "SELECT probe_stop('$where')", $sql);
+	my $session = begin($o{late_timer} ? 'SELECT probe_block_timer()' : (), $where eq 'sending' ? () : "SELECT probe_stop('$where')", $sql);
 	my $pid;
 	wait_for("the backend of '$name'", sub { $pid = backend() });
 	wait_for("'$name' to stop", sub { stopped($pid) });
@@ -135,6 +105,52 @@ freeze('ROLLBACK PREPARED, after the record', 'committed', "ROLLBACK PREPARED 'b
 is(value('SELECT count(*) FROM pg_prepared_xacts'), '0', 'both are finished, and nobody was told');
 cmp_ok(value('SELECT count(*) FROM t'), '>', 5, 'what was cut is on disk, as with any lost connection');
 cmp_ok(fence('cut'), '>=', 16, 'cuts are counted');
+
+# the timer comes late: the messages are looked at, too
+freeze("late timer, after the $_->[0]", $_->[1], 'INSERT INTO t VALUES (1)', late_timer => 1)
+	for [ check => 'checked' ], [ record => 'committed' ];
+
+# over TLS, too
+SKIP:
+{
+	skip 'no openssl', 1 if !$has_tls;
+	$client = 'host=127.0.0.1 sslmode=require dbname=postgres port=' . $node->port;
+	is($node->psql('postgres', 'SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()', connstr => $client, stdout => \my $tls), 0, 'TLS: connects');
+	is($tls, 't', 'TLS: encrypted');
+	my ($rc, $stdout, $stderr) = $node->psql('postgres', 'INSERT INTO t VALUES (1)', connstr => $client, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+	like($stderr, qr/25006/, 'TLS: refused without the lease');
+	freeze('TLS, after the check', 'checked', 'INSERT INTO t VALUES (1)');
+	freeze('TLS, after the record', 'committed', 'INSERT INTO t VALUES (1)');
+	freeze("TLS, late timer, after the $_->[0]", $_->[1], 'INSERT INTO t VALUES (1)', late_timer => 1)
+		for [ check => 'checked' ], [ record => 'committed' ];
+	freeze('TLS, in send()', 'sending', "INSERT INTO t VALUES (1); $in_send");
+	freeze('TLS, renewed, sending', 'sending', "INSERT INTO t VALUES (1); $in_send", renew => 1);
+	$client = $node->connstr('postgres');
+	$node->stop;
+	start();
+}
+
+# the deadline only grows
+{
+	lease(4000);
+	lease(100);
+	cmp_ok(fence('remaining_ms'), '>', 2000, 'an earlier end, from an answer that was overtaken, changes nothing');
+	wait_for('the lease to run out', sub { fence('state') eq 'closed' });
+
+	# why: a timer that is armed for the promised end does not fire at another
+	lease(60_000);
+	my $session = begin("INSERT INTO t VALUES (1); $in_send");
+	my $pid;
+	wait_for('the backend', sub { $pid = backend() });
+	wait_for('it to stop', sub { stopped($pid) });
+	value('SELECT probe_shorten(0)');
+	is(fence('state'), 'closed', 'were it shortened,');
+	kill 'CONT', $pid;
+	$session->{run}->finish;
+	like($session->{out}, qr/^COPY 1$/m, 'a commit would be acknowledged after the end');
+	$node->stop;
+	start();
+}
 
 # a commit that waits for a standby outlives its lease
 {

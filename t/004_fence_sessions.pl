@@ -77,6 +77,10 @@ like($plain->ask('WITH w AS (INSERT INTO t VALUES (2) RETURNING 1) SELECT * FROM
 like($plain->ask('SELECT * FROM t FOR UPDATE'), $no_lease, 'a row lock');
 like($plain->ask('CREATE TABLE u (i int)'), $no_lease, 'DDL');
 like($plain->ask("COPY t FROM PROGRAM 'echo 2'"), $no_lease, 'COPY');
+unlike($said, qr/DETAIL/, 'no leader is known');
+$f->value("SELECT probe_leader('n2')");
+like($plain->ask('INSERT INTO t VALUES (2)'), qr/DETAIL:  The last known leader is "n2"\./, 'one that is known is named');
+$f->value("SELECT probe_leader('')");
 unlike($plain->ask('EXPLAIN INSERT INTO t VALUES (2)'), qr/ERROR/, 'an EXPLAIN is no write');
 unlike($plain->ask('PREPARE p AS INSERT INTO t VALUES (2)'), qr/ERROR/, 'nor is PREPARE');
 

@@ -45,7 +45,8 @@ CONF
 	my $objects = join '', map { "$_;\n" } 'CREATE EXTENSION pg_ha', @{ $o{objects} // [] },
 		map { "CREATE FUNCTION $_ LANGUAGE C STRICT AS '$probe'" }
 		'probe_extend(int) RETURNS void', 'probe_shorten(int) RETURNS void', 'probe_without_end(bool) RETURNS void',
-		'probe_stop(text) RETURNS void', 'probe_committing() RETURNS int', 'probe_block_timer() RETURNS void';
+		'probe_stop(text) RETURNS void', 'probe_committing() RETURNS int', 'probe_block_timer() RETURNS void',
+		'probe_leader(text) RETURNS void';
 	my ($out, $err);
 	IPC::Run::run([ 'postgres', '--single', '-D', $node->data_dir, 'postgres' ], '<', \$objects, '>', \$out, '2>', \$err);
 	unlike($err, qr/ERROR|FATAL/, 'the objects are there') or BAIL_OUT($err);

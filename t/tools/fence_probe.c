@@ -27,6 +27,7 @@ PG_FUNCTION_INFO_V1(probe_committing);
 PG_FUNCTION_INFO_V1(probe_stop);
 PG_FUNCTION_INFO_V1(probe_shorten);
 PG_FUNCTION_INFO_V1(probe_block_timer);
+PG_FUNCTION_INFO_V1(probe_leader);
 
 static char probe_where[16];
 
@@ -84,6 +85,19 @@ probe_shorten(PG_FUNCTION_ARGS)
 	pg_atomic_write_u64(&shmem->deadline,
 						now.tv_sec * UINT64CONST(1000000000) + now.tv_nsec +
 						PG_GETARG_INT32(0) * INT64CONST(1000000));
+	PG_RETURN_VOID();
+}
+
+/* Who leads, as far as this instance knows. */
+Datum
+probe_leader(PG_FUNCTION_ARGS)
+{
+	HaShmem    *shmem = *(HaShmem **) probe_symbol("pgha_shmem");
+
+	LWLockAcquire(&shmem->lock, LW_EXCLUSIVE);
+	text_to_cstring_buffer(PG_GETARG_TEXT_PP(0), shmem->leader,
+						   sizeof(shmem->leader));
+	LWLockRelease(&shmem->lock);
 	PG_RETURN_VOID();
 }
 
