@@ -68,6 +68,8 @@ sim_brain_begin(Sim *sim, SimMember *member, HaBrainKind kind)
 		member->idle_since = sim->now;
 	memset(brain, 0, sizeof(*brain));
 	brain->alive = true;
+	if (kind == HA_BRAIN_WORKER)
+		member->permits_since = sim_local(sim, member);
 	brain->kind = kind;
 	brain->life = ++sim->ids;
 	brain->session = file->session;
@@ -137,15 +139,16 @@ brain_send_write(Sim *sim, SimMember *member, SimBrain *brain,
 }
 
 static void
-act_heartbeat(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view)
+act_heartbeat(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view,
+			  const HaDecision *decision)
 {
 	HaLeaseWrite write;
 	bool		worker = brain->kind == HA_BRAIN_WORKER;
-	bool		paused = worker ? view->paused :
+	bool		paused = worker ? decision->paused :
 		brain->lease.seen.lease.paused;
 
-	if (worker && !paused && !(sim->mutations & SIM_MUTATE_PAUSE_END))
-		member->without_end = false;
+	if (worker && (sim->mutations & SIM_MUTATE_PERMITS))
+		paused = view->paused;
 	if (brain->session_held &&
 		pgha_lease_prepare_heartbeat(&brain->lease, view->now, member->name,
 									 "", paused, &write))
@@ -223,7 +226,7 @@ brain_act(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view,
 			sim_failsafe(sim, member, brain);
 			break;
 		case HA_ACTION_HEARTBEAT:
-			act_heartbeat(sim, member, brain, view);
+			act_heartbeat(sim, member, brain, view, decision);
 			break;
 		case HA_ACTION_TAKEOVER:
 			act_takeover(sim, member, brain, view);
@@ -258,11 +261,17 @@ brain_act(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view,
 		case HA_ACTION_START_STANDBY:
 			sim_instance_act(sim, member, decision);
 			break;
+		case HA_ACTION_END_PAUSE:
+			member->without_end = false;
+			member->permits_since = view->now;
+			break;
+		case HA_ACTION_END_PERMITS:
+			sim_instance_end_permits(member);
+			member->permits_since = view->now;
+			break;
 		case HA_ACTION_WAIT:
 		case HA_ACTION_REFUSE:
 		case HA_ACTION_CLOSE:
-		case HA_ACTION_END_PAUSE:
-		case HA_ACTION_END_PERMITS:
 		case HA_ACTION_INITDB:
 		case HA_ACTION_INITIALIZE:
 			break;
@@ -368,7 +377,9 @@ brain_move_fence(Sim *sim, SimMember *member, const SimBrain *brain)
 		moved = true;
 	}
 	if (!member->without_end &&
-		(lease->paused_in_force ||
+		((lease->paused_in_force && (brain->folder.pause ||
+									 (sim->mutations &
+									  SIM_MUTATE_PAUSE_LATE))) ||
 		 ((sim->mutations & SIM_MUTATE_PAUSE_CONFIG) != 0 &&
 		  brain->folder.pause && pgha_lease_ours(lease))))
 	{

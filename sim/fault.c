@@ -139,6 +139,7 @@ fault_restart_worker(Sim *sim, SimMember *member, bool crash)
 	{
 		member->fence = 0;
 		member->without_end = false;
+		sim_instance_end_permits(member);
 	}
 	sim_instance_sync(sim, member);
 }
@@ -255,7 +256,8 @@ fault_anybody_without_end(const Sim *sim)
 {
 	for (int i = 0; i < sim->nmembers; i++)
 	{
-		if (sim->members[i].without_end || sim->consul.folder.lease.paused)
+		if (sim->members[i].without_end || sim->members[i].permits > 0 ||
+			sim->members[i].stuck > 0 || sim->consul.folder.lease.paused)
 			return true;
 	}
 	return false;

@@ -18,17 +18,37 @@ sim_wal_tli(const SimWal *wal)
 	return wal->stretches[wal->n - 1].tli;
 }
 
+static bool
+instance_serves(const SimMember *member)
+{
+	return member->up && member->role == HA_ROLE_PRIMARY &&
+		(member->instance == HA_INSTANCE_RUNNING ||
+		 member->instance == HA_INSTANCE_DYING ||
+		 (member->instance == HA_INSTANCE_STOPPING && !member->clean_end));
+}
+
 /* Whether a backend may acknowledge a commit now, as the fence has it. */
 bool
 sim_fence_open(const Sim *sim, const SimMember *member)
 {
-	bool		serves = member->instance == HA_INSTANCE_RUNNING ||
-		member->instance == HA_INSTANCE_DYING ||
-		(member->instance == HA_INSTANCE_STOPPING && !member->clean_end);
-
-	return member->up && serves && member->role == HA_ROLE_PRIMARY &&
+	return instance_serves(member) &&
 		(member->without_end || sim_local(sim, member) < member->fence ||
 		 (sim->mutations & SIM_MUTATE_FENCE) != 0);
+}
+
+/* ... or one will, whatever happens to the fence. */
+bool
+sim_acknowledges(const Sim *sim, const SimMember *member)
+{
+	return sim_fence_open(sim, member) ||
+		(instance_serves(member) && member->permits + member->stuck > 0);
+}
+
+/* Their sessions are cut. */
+void
+sim_instance_end_permits(SimMember *member)
+{
+	member->permits = member->stuck = 0;
 }
 
 /* ------------------------------------------------------------------------
@@ -41,6 +61,7 @@ sim_instance_close(SimMember *member)
 {
 	member->fence = 0;
 	member->without_end = false;
+	sim_instance_end_permits(member);
 	member->role = HA_ROLE_UNKNOWN;
 	member->streaming = false;
 	member->committing = 0;
@@ -374,6 +395,19 @@ wal_receive(Sim *sim, SimMember *member)
 	member->streaming = true;
 }
 
+static void
+instance_acknowledged(Sim *sim, const SimMember *member, int leadership,
+					  HaLsn end)
+{
+	if (leadership < sim->acked_leadership)
+		sim_violation(sim, "%s acknowledges a commit of leadership %d after "
+					  "one of leadership %d", member->name, leadership,
+					  sim->acked_leadership);
+	sim->acked_leadership = leadership;
+	sim->acked_end = end;
+	sim->acked++;
+}
+
 /*
  * A commit that began is acknowledged.  Anything may have happened in between,
  * so the fence is looked at once more.
@@ -384,16 +418,23 @@ instance_acknowledge(Sim *sim, SimMember *member)
 	HaLsn		end = member->committing;
 
 	member->committing = 0;
-	if (end == 0 || (!sim_fence_open(sim, member) &&
-					 !(sim->mutations & SIM_MUTATE_ACK)))
-		return;
-	if (member->fence_leadership < sim->acked_leadership)
-		sim_violation(sim, "%s acknowledges a commit of leadership %d after "
-					  "one of leadership %d", member->name,
-					  member->fence_leadership, sim->acked_leadership);
-	sim->acked_leadership = member->fence_leadership;
-	sim->acked_end = end;
-	sim->acked++;
+	if (end != 0 && (sim_fence_open(sim, member) ||
+					 (sim->mutations & SIM_MUTATE_ACK)))
+		instance_acknowledged(sim, member, member->fence_leadership, end);
+}
+
+/* Those that a fence without end let through look at nothing any more. */
+static void
+instance_finish_permits(Sim *sim, SimMember *member)
+{
+	for (int n = member->permits; n > 0 && instance_serves(member); n--)
+	{
+		if (sim_chance(sim, 900))
+			continue;
+		member->permits--;
+		instance_acknowledged(sim, member, member->permit_leadership,
+							  member->wal.end);
+	}
 }
 
 /* A client commits: the fence, then WAL, and then the acknowledgement. */
@@ -403,6 +444,15 @@ instance_commit(Sim *sim, SimMember *member)
 	bool		open = sim_fence_open(sim, member);
 
 	member->wal.end += INSTANCE_RECORD;
+	if (open && member->without_end && sim_chance(sim, 100))
+	{
+		member->permit_leadership = member->fence_leadership;
+		if (sim_chance(sim, 100))
+			member->stuck++;
+		else
+			member->permits++;
+		return;
+	}
 	member->committing = open ? member->wal.end : 0;
 	if (sim_chance(sim, 400))
 		instance_acknowledge(sim, member);
@@ -417,6 +467,7 @@ sim_instance_beat(Sim *sim)
 
 		if (!member->up || member->frozen_until > sim->now)
 			continue;
+		instance_finish_permits(sim, member);
 		if (member->role == HA_ROLE_PRIMARY &&
 			(member->instance == HA_INSTANCE_RUNNING ||
 			 member->instance == HA_INSTANCE_DYING))

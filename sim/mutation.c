@@ -50,6 +50,8 @@ const SimMutation sim_mutations[] = {
 	"only the latest heartbeat's answer tells of a pause", true},
 	{"pause-end", SIM_MUTATE_PAUSE_END,
 	"the fence shuts before the heartbeat that ends a pause", true},
+	{"permits", SIM_MUTATE_PERMITS,
+	"a lease says paused until the commits of the pause are done", false},
 	{"fence", SIM_MUTATE_FENCE,
 	"the fence at the commit", false},
 	{"ack", SIM_MUTATE_ACK,
@@ -68,6 +70,8 @@ const SimMutation sim_mutations[] = {
 	"a member that accepted failsafe waits anew", false},
 	{"refusal", HA_MUTATE_REFUSAL,
 	"a member refuses failsafe of a lower term than its own", false},
+	{"list-change", HA_MUTATE_LIST_CHANGE,
+	"no failsafe while another electorate may have landed", true},
 };
 
 const int	sim_nmutations = sizeof(sim_mutations) / sizeof(sim_mutations[0]);

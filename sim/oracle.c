@@ -51,7 +51,7 @@ sim_check_fences(Sim *sim, const char *when)
 	{
 		const SimMember *member = &sim->members[i];
 
-		if (!sim_fence_open(sim, member))
+		if (!sim_acknowledges(sim, member))
 			continue;
 		if (open != NULL)
 			sim_violation(sim, "%s: the fences of %s and %s are open", when,

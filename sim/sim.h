@@ -46,6 +46,7 @@
 #define SIM_MUTATE_TIMELINE (1U << 28)
 #define SIM_MUTATE_ACK (1U << 29)
 #define SIM_MUTATE_STOP (1U << 30)
+#define SIM_MUTATE_PERMITS (1U << 31)
 
 /* ------------------------------------------------------------------------
  * Consul
@@ -257,6 +258,10 @@ typedef struct SimMember
 	HaTime		fence;			/* local; 0 = closed */
 	bool		without_end;
 	int			fence_leadership;	/* whose deadline it is */
+	int			permits;		/* commits let through without one ... */
+	int			stuck;			/* ... of clients that do not read */
+	HaTime		permits_since;	/* local */
+	int			permit_leadership;
 } SimMember;
 
 /* ------------------------------------------------------------------------
@@ -452,6 +457,8 @@ extern void sim_instance_sync(Sim *sim, SimMember *member);
 extern void sim_instance_close(SimMember *member);
 extern void sim_instance_beat(Sim *sim);
 extern bool sim_fence_open(const Sim *sim, const SimMember *member);
+extern bool sim_acknowledges(const Sim *sim, const SimMember *member);
+extern void sim_instance_end_permits(SimMember *member);
 extern uint32_t sim_wal_tli(const SimWal *wal);
 
 /* fault.c */

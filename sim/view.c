@@ -109,6 +109,19 @@ view_lease(const Sim *sim, const SimMember *member, SimBrain *brain,
 	view->ours_since = brain->ours_since;
 }
 
+/* Without the safeguard the worker does not look whether its fence has an end. */
+static void
+view_fence(const Sim *sim, const SimMember *member, const SimBrain *brain,
+		   HaView *view)
+{
+	if (brain->kind != HA_BRAIN_WORKER)
+		return;
+	view->fence_without_end = member->without_end &&
+		!(sim->mutations & SIM_MUTATE_PAUSE_END);
+	view->permits = member->permits + member->stuck;
+	view->permits_since = member->permits_since;
+}
+
 static void
 view_instance(const Sim *sim, const SimMember *member, SimBrain *brain,
 			  HaView *view)
@@ -197,6 +210,7 @@ sim_gather(const Sim *sim, const SimMember *member, SimBrain *brain,
 	view_members(brain, sim->nmembers, view);
 	view_lease(sim, member, brain, view);
 	view_instance(sim, member, brain, view);
+	view_fence(sim, member, brain, view);
 	if (view->standing != HA_STANDING_EXPIRED &&
 		view->standing != HA_STANDING_RELEASED)
 		brain->ballot.present = false;

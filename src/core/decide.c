@@ -767,13 +767,22 @@ when_directory_hopeless(const HaView *v)
 		 v->starts_failed >= DECIDE_STARTS_MAX);
 }
 
+/*
+ * pg_rewind looks for the fork in both histories, but not if both are on a
+ * timeline of the same number: then it would see nothing to do.
+ */
+static bool
+can_be_rewound(const HaView *v)
+{
+	return v->use_pg_rewind && v->rewinds_failed < DECIDE_REWINDS_MAX &&
+		(own_kinship(v) != HA_KIN_FOREIGN ||
+		 v->tli != pgha_timelines_current(&v->history));
+}
+
 static bool
 when_rewind_wanted(const HaView *v)
 {
-	/* pg_rewind goes by the number, and would see nothing to do */
-	return is_down(v) && is_diverged(v) && own_kinship(v) != HA_KIN_FOREIGN &&
-		v->use_pg_rewind &&
-		v->rewinds_failed < DECIDE_REWINDS_MAX;
+	return is_down(v) && is_diverged(v) && can_be_rewound(v);
 }
 
 static bool

@@ -614,7 +614,7 @@ pgha_lease_failsafe_possible(const HaLease *lease)
 		return false;
 
 	/* what may have landed may be another electorate, or another L */
-	return !open_end ||
+	return !open_end || lease_mutated(lease, HA_MUTATE_LIST_CHANGE) ||
 		(lease->last.lease.ttl_ms == lease->in_force_ttl_ms &&
 		 lease_same_electorate(&lease->last.lease.electorate,
 							   &lease->in_force));
