@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "request.h"
 #include "shmem.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
@@ -27,6 +28,7 @@ shmem_request(void)
 	if (shmem_prev_request)
 		shmem_prev_request();
 	RequestAddinShmemSpace(MAXALIGN(shmem_size()));
+	RequestAddinShmemSpace(MAXALIGN(pgha_requests_size()));
 	RequestNamedLWLockTranche("pg_ha", 1);
 }
 
@@ -53,6 +55,7 @@ shmem_startup(void)
 		LWLockInitialize(&pgha_shmem->lock,
 						 GetNamedLWLockTranche("pg_ha")->lock.tranche);
 	}
+	pgha_requests_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

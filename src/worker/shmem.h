@@ -17,7 +17,7 @@
 
 #include "core/types.h"
 
-#define HA_SHMEM_VERSION 1
+#define HA_SHMEM_VERSION 2
 #define HA_SHMEM_DOCUMENT_MAX (128 * 1024)
 
 /* JSON documents the worker publishes for the SQL functions */
@@ -46,6 +46,7 @@ typedef struct HaShmem
 	LWLock		lock;
 	char		leader[HA_NAME_MAX + 1];	/* last known, for messages */
 	pid_t		worker_pid;
+	int			worker_procno;	/* of its latch */
 	bool		catalog_done;	/* roles and extension were seen to */
 	uint32		document_len[HA_DOCUMENTS];
 	char		documents[HA_DOCUMENTS][HA_SHMEM_DOCUMENT_MAX];

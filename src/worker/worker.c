@@ -341,6 +341,7 @@ worker_round(HaWorker *worker, bool woken)
 	worker->decision = pgha_decide(&worker->view);
 	worker_log_decision(worker);
 	worker_act(worker);
+	worker_commands(worker);
 	worker_publish(worker);
 	worker_slots(worker);
 	pgha_brain_tick(worker->brain, pgha_now());
@@ -438,6 +439,7 @@ worker_introduce(void)
 {
 	LWLockAcquire(&pgha_shmem->lock, LW_EXCLUSIVE);
 	pgha_shmem->worker_pid = MyProcPid;
+	pgha_shmem->worker_procno = MyProc->pgprocno;
 	LWLockRelease(&pgha_shmem->lock);
 	before_shmem_exit(worker_forget, (Datum) 0);
 }

@@ -8,6 +8,7 @@
  *		worker_slots.c		members' replication slots
  *		worker_publish.c	member key, launcher's state message, SQL documents
  *		worker_link.c		the socket to the launcher
+ *		worker_command.c	what backends ask for, until it is done
  */
 #ifndef PGHA_WORKER_PRIVATE_H
 #define PGHA_WORKER_PRIVATE_H
@@ -110,6 +111,39 @@ extern int	worker_slot_positions(HaSlotPosition *positions);
 
 /* worker_publish.c */
 extern void worker_publish(HaWorker *worker);
+
+/*
+ * worker_command.c.  A command is run once in each round of the worker until it
+ * has answered or failed; it must not block.
+ */
+typedef struct HaCommand HaCommand;
+typedef struct HaCommandKind
+{
+	const char *name;			/* the request's "command" */
+	void		(*run) (HaWorker *worker, HaCommand *command);
+	void		(*end) (HaWorker *worker, HaCommand *command);	/* may be NULL */
+} HaCommandKind;
+
+struct HaCommand
+{
+	const HaCommandKind *kind;	/* NULL = free */
+	json_t	   *request;
+	HaTime		begun_at;
+	int			step;			/* the command's own; 0 at first */
+	int			http_id;		/* of a request of its own; 0 = none */
+	json_t	   *memory;			/* the command's own; NULL at first */
+	json_t	   *notices;		/* strings; NULL = none */
+	json_t	   *outcome;		/* what the backend gets; NULL = not yet */
+};
+
+extern void worker_commands(HaWorker *worker);
+extern bool worker_commanded(void);	/* a command runs */
+extern void worker_command_notice(HaCommand *command, const char *format,...)
+			pg_attribute_printf(2, 3);
+extern void worker_command_answer(HaCommand *command, json_t *answer);	/* steals */
+extern void worker_command_fail(HaCommand *command, const char *sqlstate,
+								const char *hint, const char *format,...)
+			pg_attribute_printf(4, 5);
 
 /* worker_link.c */
 extern void worker_link_init(HaWorker *worker);
