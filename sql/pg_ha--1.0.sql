@@ -94,5 +94,47 @@ COMMENT ON COLUMN pg_ha_rules.section IS 'safety, leader, election, follow, oper
 COMMENT ON COLUMN pg_ha_rules.action IS 'what is done';
 COMMENT ON COLUMN pg_ha_rules.why IS 'when it applies';
 
+-- commands: for nobody but superusers until granted
+
+CREATE FUNCTION pg_ha_show_config() RETURNS jsonb
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pg_ha_show_config_sql';
+COMMENT ON FUNCTION pg_ha_show_config() IS
+'the configuration of the whole cluster, as entered';
+REVOKE ALL ON FUNCTION pg_ha_show_config() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pg_ha_show_config() TO pg_monitor;
+
+CREATE FUNCTION pg_ha_edit_config(patch jsonb, dry_run boolean DEFAULT false,
+	OUT path text, OUT old jsonb, OUT new jsonb, OUT needs_restart boolean)
+RETURNS SETOF record
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pg_ha_edit_config_sql';
+COMMENT ON FUNCTION pg_ha_edit_config(jsonb, boolean) IS
+'change the configuration of the whole cluster by a merge patch (RFC 7396: null deletes); one row for each path that changes; with dry_run only checked and shown';
+REVOKE ALL ON FUNCTION pg_ha_edit_config(jsonb, boolean) FROM PUBLIC;
+
+CREATE FUNCTION pg_ha_set_config(config jsonb, dry_run boolean DEFAULT false,
+	OUT path text, OUT old jsonb, OUT new jsonb, OUT needs_restart boolean)
+RETURNS SETOF record
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pg_ha_set_config_sql';
+COMMENT ON FUNCTION pg_ha_set_config(jsonb, boolean) IS
+'replace the configuration of the whole cluster; one row for each path that changes; with dry_run only checked and shown';
+REVOKE ALL ON FUNCTION pg_ha_set_config(jsonb, boolean) FROM PUBLIC;
+
+CREATE FUNCTION pg_ha_pause() RETURNS boolean
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pg_ha_pause_sql';
+COMMENT ON FUNCTION pg_ha_pause() IS
+'maintenance mode: nobody takes over, and commits need no lease; true when the leader has confirmed it, false when it has not within 10 s';
+REVOKE ALL ON FUNCTION pg_ha_pause() FROM PUBLIC;
+
+CREATE FUNCTION pg_ha_resume() RETURNS boolean
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pg_ha_resume_sql';
+COMMENT ON FUNCTION pg_ha_resume() IS
+'end maintenance mode; true when the leader has confirmed it, false when it has not within 10 s';
+REVOKE ALL ON FUNCTION pg_ha_resume() FROM PUBLIC;
+
 REVOKE ALL ON pg_ha_members, pg_ha_history, pg_ha_events, pg_ha_rules FROM PUBLIC;
 GRANT SELECT ON pg_ha_members, pg_ha_history, pg_ha_events, pg_ha_rules TO pg_monitor;

@@ -36,3 +36,8 @@ SET pg_ha.scope = 'mine';
 SET pg_ha.invented = 1;
 ALTER ROLE CURRENT_USER SET pg_ha.fence_wait = 0;
 SELECT format('ALTER DATABASE %I SET pg_ha.fence_wait = 0', current_database()) \gexec
+
+-- commands need a cluster
+SELECT pg_ha_show_config();
+SELECT * FROM pg_ha_edit_config('{"ttl": 10}');
+SELECT pg_ha_pause();

@@ -15,7 +15,11 @@
 static HaCommand commands[HA_REQUESTS];
 
 static const HaCommandKind kinds[] = {
-	{"", NULL, NULL},
+	{"show_config", worker_config_show},
+	{"edit_config", worker_config_run},
+	{"set_config", worker_config_run},
+	{"pause", worker_config_run},
+	{"resume", worker_config_run},
 };
 
 static const HaCommandKind *
@@ -23,7 +27,7 @@ command_kind(const char *name)
 {
 	for (int i = 0; name != NULL && i < (int) lengthof(kinds); i++)
 	{
-		if (kinds[i].run != NULL && strcmp(kinds[i].name, name) == 0)
+		if (strcmp(kinds[i].name, name) == 0)
 			return &kinds[i];
 	}
 	return NULL;
@@ -86,8 +90,8 @@ worker_command_fail(HaCommand *command, const char *sqlstate, const char *hint,
 static void
 command_end(HaWorker *worker, HaCommand *command)
 {
-	if (command->kind != NULL && command->kind->end != NULL)
-		command->kind->end(worker, command);
+	if (command->http_id != 0)
+		pgha_consul_cancel(worker->consul, command->http_id);
 	pgha_http_cancel(pgha_consul_http(worker->consul), command->http_id);
 	json_decref(command->request);
 	json_decref(command->memory);
@@ -97,14 +101,16 @@ command_end(HaWorker *worker, HaCommand *command)
 }
 
 static void
-command_begin(HaCommand *command, HaRequest *request)
+command_begin(HaWorker *worker, HaCommand *command,
+			  const HaRequest *request)
 {
-	static const HaCommandKind unknown = {"unknown", NULL, NULL};
+	static const HaCommandKind unknown = {"unknown", NULL};
 	const char *name;
 
 	command->request = json_loadb(request->text, request->len, 0, NULL);
 	name = json_string_value(json_object_get(command->request, "command"));
 	command->begun_at = pgha_now();
+	command->worker = worker;
 	command->kind = command_kind(name);
 	if (command->kind != NULL)
 		return;
@@ -160,7 +166,7 @@ command_look(HaWorker *worker, HaRequest *request, HaCommand *command)
 	}
 	LWLockRelease(&pgha_shmem->lock);
 	if (state == HA_REQUEST_POSTED)
-		command_begin(command, request);
+		command_begin(worker, command, request);
 	else if (state == HA_REQUEST_ABANDONED && command->kind != NULL)
 	{
 		command_end(worker, command);
@@ -170,12 +176,27 @@ command_look(HaWorker *worker, HaRequest *request, HaCommand *command)
 	}
 }
 
+/* An error is not made again each round: it would cost the worker them all. */
+static void
+command_run(HaWorker *worker, HaCommand *command)
+{
+	if (command->running)
+	{
+		worker_command_fail(command, "XX000", "See the server's log.",
+							"the command ended with an internal error");
+		return;
+	}
+	command->running = true;
+	command->kind->run(worker, command);
+	command->running = false;
+}
+
 static void
 command_round(HaWorker *worker, HaRequest *request, HaCommand *command)
 {
 	command_look(worker, request, command);
 	if (command->kind != NULL && command->outcome == NULL)
-		command->kind->run(worker, command);
+		command_run(worker, command);
 	if (command->outcome == NULL)
 		return;
 	LWLockAcquire(&pgha_shmem->lock, LW_EXCLUSIVE);
@@ -185,17 +206,6 @@ command_round(HaWorker *worker, HaRequest *request, HaCommand *command)
 		request->state = HA_REQUEST_FREE;
 	LWLockRelease(&pgha_shmem->lock);
 	command_end(worker, command);
-}
-
-bool
-worker_commanded(void)
-{
-	for (int i = 0; i < HA_REQUESTS; i++)
-	{
-		if (commands[i].kind != NULL)
-			return true;
-	}
-	return false;
 }
 
 void

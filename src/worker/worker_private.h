@@ -9,6 +9,7 @@
  *		worker_publish.c	member key, launcher's state message, SQL documents
  *		worker_link.c		the socket to the launcher
  *		worker_command.c	what backends ask for, until it is done
+ *		worker_config.c		the cluster's configuration, shown and changed
  */
 #ifndef PGHA_WORKER_PRIVATE_H
 #define PGHA_WORKER_PRIVATE_H
@@ -121,15 +122,17 @@ typedef struct HaCommandKind
 {
 	const char *name;			/* the request's "command" */
 	void		(*run) (HaWorker *worker, HaCommand *command);
-	void		(*end) (HaWorker *worker, HaCommand *command);	/* may be NULL */
 } HaCommandKind;
 
 struct HaCommand
 {
 	const HaCommandKind *kind;	/* NULL = free */
+	HaWorker   *worker;			/* whose round callbacks bring about */
 	json_t	   *request;
 	HaTime		begun_at;
+	bool		running;		/* else an error ended its last round */
 	int			step;			/* the command's own; 0 at first */
+	int			attempts;		/* the command's own */
 	int			http_id;		/* of a request of its own; 0 = none */
 	json_t	   *memory;			/* the command's own; NULL at first */
 	json_t	   *notices;		/* strings; NULL = none */
@@ -137,13 +140,16 @@ struct HaCommand
 };
 
 extern void worker_commands(HaWorker *worker);
-extern bool worker_commanded(void);	/* a command runs */
 extern void worker_command_notice(HaCommand *command, const char *format,...)
 			pg_attribute_printf(2, 3);
 extern void worker_command_answer(HaCommand *command, json_t *answer);	/* steals */
 extern void worker_command_fail(HaCommand *command, const char *sqlstate,
 								const char *hint, const char *format,...)
 			pg_attribute_printf(4, 5);
+
+/* worker_config.c */
+extern void worker_config_run(HaWorker *worker, HaCommand *command);
+extern void worker_config_show(HaWorker *worker, HaCommand *command);
 
 /* worker_link.c */
 extern void worker_link_init(HaWorker *worker);
