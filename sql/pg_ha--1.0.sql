@@ -55,10 +55,22 @@ COMMENT ON COLUMN pg_ha_members.lag_bytes IS 'bytes behind the leader''s positio
 COMMENT ON COLUMN pg_ha_members.replication_state IS 'streaming, or null';
 COMMENT ON COLUMN pg_ha_members.sync_state IS 'async, or null when not streaming';
 COMMENT ON COLUMN pg_ha_members.pending_restart IS 'a changed setting waits for a restart';
-COMMENT ON COLUMN pg_ha_members.pending_restart_settings IS 'their names; known for this node';
+COMMENT ON COLUMN pg_ha_members.pending_restart_settings IS 'their names';
 COMMENT ON COLUMN pg_ha_members.tags IS 'pg_ha.tags of the member; known for this node';
 COMMENT ON COLUMN pg_ha_members.api_url IS 'its REST endpoint';
 COMMENT ON COLUMN pg_ha_members.seen_at IS 'when this node read it';
+
+CREATE VIEW pg_ha_pending_restart AS
+SELECT m.name AS member, p.key AS setting, p.value->>'old_value' AS running,
+	p.value->>'new_value' AS next
+FROM jsonb_to_recordset(pg_ha_document('members')) AS m(name text, pending jsonb),
+	jsonb_each(m.pending) AS p;
+COMMENT ON VIEW pg_ha_pending_restart IS
+'the settings that wait for a restart, of all members';
+COMMENT ON COLUMN pg_ha_pending_restart.member IS 'the member''s name';
+COMMENT ON COLUMN pg_ha_pending_restart.setting IS 'the setting''s name';
+COMMENT ON COLUMN pg_ha_pending_restart.running IS 'what the member runs with';
+COMMENT ON COLUMN pg_ha_pending_restart.next IS 'what its files say for the next start';
 
 CREATE VIEW pg_ha_history AS
 SELECT h.* FROM jsonb_to_recordset(pg_ha_document('history')) AS h(
@@ -136,5 +148,5 @@ COMMENT ON FUNCTION pg_ha_resume() IS
 'end maintenance mode; true when the leader has confirmed it, false when it has not within 10 s';
 REVOKE ALL ON FUNCTION pg_ha_resume() FROM PUBLIC;
 
-REVOKE ALL ON pg_ha_members, pg_ha_history, pg_ha_events, pg_ha_rules FROM PUBLIC;
-GRANT SELECT ON pg_ha_members, pg_ha_history, pg_ha_events, pg_ha_rules TO pg_monitor;
+REVOKE ALL ON pg_ha_members, pg_ha_pending_restart, pg_ha_history, pg_ha_events, pg_ha_rules FROM PUBLIC;
+GRANT SELECT ON pg_ha_members, pg_ha_pending_restart, pg_ha_history, pg_ha_events, pg_ha_rules TO pg_monitor;

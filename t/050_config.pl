@@ -40,6 +40,24 @@ sub param { return '{"postgresql": {"parameters": {' . $_[0] . '}}}' }
 	wait_until('work_mem of old', 5, sub { $standby->query('SHOW work_mem') eq '4MB' });
 }
 
+# what needs a restart is listed for all members, wherever one looks
+{
+	my $pending = 'SELECT member, setting, running, next FROM pg_ha_pending_restart ORDER BY member, setting';
+	edit($leader, param('"max_connections": 111, "shared_buffers": "17MB"'));
+	my $expected = join "\n", map { ("$_|max_connections|100|111", "$_|shared_buffers|128MB|17MB") } sort map { $_->{name} } $c->members;
+	for my $m ($leader, $standby)
+	{
+		wait_until("what is pending as $m->{name} sees it", 10, sub { $m->query($pending) eq $expected });
+		pass("listed on $m->{name}");
+	}
+	is($leader->query("SELECT pending_restart_settings FROM pg_ha_members WHERE name = '$standby->{name}'"), '{max_connections,shared_buffers}', 'their names in pg_ha_members');
+	edit($standby, param('"max_connections": null'));
+	wait_until('one to be left', 10, sub { $leader->query("SELECT DISTINCT setting FROM pg_ha_pending_restart") eq 'shared_buffers' });
+	edit($leader, param('"shared_buffers": null'));
+	wait_until('nothing to be pending', 10, sub { $leader->query($pending) eq '' && $standby->query($pending) eq '' });
+	pass('what is taken back is pending no more');
+}
+
 # refused, with the reason, and nothing changes
 {
 	my $before = config($leader);

@@ -31,6 +31,7 @@ typedef uint64_t HaLsn;
 #define HA_SESSION_MAX 63		/* a Consul session id is 36 characters */
 #define HA_ADDRESS_MAX 255		/* host:port, a URL of an endpoint */
 #define HA_MEMBERS_MAX 32
+#define HA_PENDING_MAX 1023		/* settings that wait for a restart, as JSON */
 #define HA_HISTORY_MAX 256		/* timelines kept; older ones are dropped */
 
 typedef enum HaRole

@@ -40,6 +40,7 @@ typedef struct HaMember
 	bool		launcher;		/* its launcher is there */
 	bool		nofailover;
 	bool		pending_restart;
+	char		pending[HA_PENDING_MAX + 1];	/* why, if that is not too long */
 	int			failover_priority;	/* 1 unless tagged */
 	uint32_t	tli;
 	HaLsn		lsn;			/* xlog_location */

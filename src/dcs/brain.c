@@ -191,6 +191,7 @@ pgha_brain_free(HaBrain *brain)
 		pgha_config_free(&brain->configuration);
 	json_decref(brain->member.tags);
 	json_decref(brain->member.pending_restart_reason);
+	json_decref(brain->member_sent.pending_restart_reason);
 	free(brain->status_text);
 	free(brain);
 }

@@ -193,6 +193,12 @@ member_same_ballot(const HaBallot *a, const HaBallot *b)
 		a->seq == b->seq && a->tli == b->tli && a->lsn == b->lsn;
 }
 
+static bool
+member_same_object(json_t *a, json_t *b)
+{
+	return a == b || json_equal(a, b);
+}
+
 /* Whether others must learn of the difference at once. */
 static bool
 member_urgent(const HaMemberDoc *sent, const HaMemberDoc *wanted)
@@ -203,6 +209,8 @@ member_urgent(const HaMemberDoc *sent, const HaMemberDoc *wanted)
 	return a->role != b->role || a->tli != b->tli ||
 		a->launcher != b->launcher || a->nofailover != b->nofailover ||
 		a->pending_restart != b->pending_restart ||
+		!member_same_object(sent->pending_restart_reason,
+							wanted->pending_restart_reason) ||
 		sent->pause != wanted->pause ||
 		strcmp(a->state, b->state) != 0 ||
 		strcmp(a->replication_state, b->replication_state) != 0 ||
@@ -276,9 +284,10 @@ member_write(HaBrain *brain, HaTime now)
 											 brain_timeout_ms(brain),
 											 member_written, brain);
 	free(text);
+	json_decref(brain->member_sent.pending_restart_reason);
 	brain->member_sent = brain->member;
 	brain->member_sent.tags = NULL;
-	brain->member_sent.pending_restart_reason = NULL;
+	json_incref(brain->member_sent.pending_restart_reason);
 	brain->member_sent_at = now;
 	brain->member_landed = false;
 	if (brain->member_write.id == 0)

@@ -58,6 +58,20 @@ role_parse(const char *role)
 	return HA_ROLE_UNKNOWN;
 }
 
+/* What does not fit is left out: that there is something is said all the same. */
+static void
+pending_parse(json_t *reason, HaMember *member)
+{
+	size_t		len = 0;
+
+	if (json_is_object(reason) && json_object_size(reason) > 0)
+		len = json_dumpb(reason, member->pending, HA_PENDING_MAX,
+						 JSON_COMPACT);
+	if (len > HA_PENDING_MAX)
+		len = 0;
+	member->pending[len] = '\0';
+}
+
 static void
 member_read(const json_t *document, HaMember *member)
 {
@@ -79,6 +93,7 @@ member_read(const json_t *document, HaMember *member)
 	member->running = strcmp(member->state, "running") == 0;
 	member->streaming = strcmp(member->replication_state, "streaming") == 0;
 	pgha_json_get_bool(document, "pending_restart", &member->pending_restart);
+	pending_parse(json_object_get(document, "pending_restart_reason"), member);
 	pgha_json_get_number(document, "xlog_location", &member->lsn);
 	if (pgha_json_get_number(document, "timeline", &tli) && tli <= UINT32_MAX)
 		member->tli = (uint32_t) tli;

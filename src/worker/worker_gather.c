@@ -277,11 +277,41 @@ worker_new_history(HaWorker *worker)
  * ------------------------------------------------------------------------
  */
 
+/* What the files a start would read say, the last word last. */
+static ConfigVariable *
+gather_files(void)
+{
+	ConfigVariable *head = NULL;
+	ConfigVariable *tail = NULL;
+
+	if (ParseConfigFile(ConfigFileName, false, NULL, 0, 0, LOG, &head, &tail))
+		(void) ParseConfigFile(PG_AUTOCONF_FILENAME, false, NULL, 0, 0, LOG,
+							   &head, &tail);
+	return head;
+}
+
+/* The value after a restart; that of the server itself if no file names one. */
+static const char *
+gather_next_value(const ConfigVariable *files,
+				  const struct config_generic *setting)
+{
+	const char *value = NULL;
+
+	for (const ConfigVariable *item = files; item != NULL; item = item->next)
+	{
+		if (!item->ignore && item->errmsg == NULL &&
+			pg_strcasecmp(item->name, setting->name) == 0)
+			value = item->value;
+	}
+	return value != NULL ? value : "default";
+}
+
 json_t *
 worker_pending_restart(void)
 {
 	struct config_generic **gucs = get_guc_variables();
 	int			n = GetNumConfigOptions();
+	ConfigVariable *files = NULL;
 	json_t	   *pending = NULL;
 	int			i;
 
@@ -292,12 +322,16 @@ worker_pending_restart(void)
 		if (!(gucs[i]->status & GUC_PENDING_RESTART))
 			continue;
 		if (pending == NULL)
+		{
 			pending = pgha_json_object();
-		value = GetConfigOption(gucs[i]->name, true, false);
+			files = gather_files();
+		}
+		value = GetConfigOptionByName(gucs[i]->name, NULL, true);
 		json_object_set_new(pending, gucs[i]->name,
 							json_pack("{s:s, s:s}", "old_value",
 									  value != NULL ? value : "?",
-									  "new_value", "?"));
+									  "new_value",
+									  gather_next_value(files, gucs[i])));
 	}
 	return pending;
 }

@@ -201,6 +201,22 @@ publish_lsn(HaLsn lsn)
 		json_sprintf("%X/%X", LSN_FORMAT_ARGS((XLogRecPtr) lsn));
 }
 
+/* The settings that wait for a restart: their names, and what they become. */
+static void
+publish_pending(const HaMember *member, json_t *row)
+{
+	json_t	   *pending = json_loads(member->pending, 0, NULL);
+	json_t	   *names = json_array();
+	const char *name;
+	json_t	   *value;
+
+	json_object_foreach(pending, name, value)
+		json_array_append_new(names, json_string(name));
+	json_object_set_new(row, "pending_restart_settings", names);
+	if (pending != NULL)
+		json_object_set_new(row, "pending", pending);
+}
+
 static json_t *
 publish_one_member(const HaWorker *worker, const HaMember *member,
 				   const char *seen_at)
@@ -233,18 +249,9 @@ publish_one_member(const HaWorker *worker, const HaMember *member,
 									 member->pending_restart,
 									 "api_url", member->api_url,
 									 "seen_at", seen_at));
-	if (strcmp(member->name, view->self) == 0)
-	{
-		const char *name;
-		json_t	   *value;
-		json_t	   *names = json_array();
-
-		json_object_foreach(worker->pending, name, value)
-			json_array_append_new(names, json_string(name));
-		json_object_set_new(row, "pending_restart_settings", names);
-		if (worker->tags != NULL)
-			json_object_set(row, "tags", worker->tags);
-	}
+	publish_pending(member, row);
+	if (strcmp(member->name, view->self) == 0 && worker->tags != NULL)
+		json_object_set(row, "tags", worker->tags);
 	return row;
 }
 

@@ -160,6 +160,23 @@ test_status_refused(void)
  * members
  */
 
+/* A list too long to keep: it is said that something waits, not what. */
+static void
+ok_pending_cut(void)
+{
+	char		text[4096];
+	char		why[HA_WHY_MAX];
+	HaMember	member;
+	size_t		len = (size_t) snprintf(text, sizeof(text),
+										"{\"pending_restart\":true,"
+										"\"pending_restart_reason\":{\"a\":\"%0*d\"}}",
+										HA_PENDING_MAX, 0);
+
+	ok(pgha_member_parse("n1", text, len, &member, why) &&
+	   member.pending_restart && member.pending[0] == '\0',
+	   "member: a list of what waits that is too long is left out");
+}
+
 static void
 test_member(void)
 {
@@ -176,6 +193,10 @@ test_member(void)
 	ok(m->pgha && m->launcher && m->ballot.present && m->ballot.term == 7 &&
 	   m->ballot.seq == 12 && m->ballot.tli == 3 &&
 	   m->ballot.lsn == 67395656, "member: pg_ha's mark is read");
+	ok(strcmp(m->pending, "{\"max_connections\":{\"old_value\":\"100\","
+			  "\"new_value\":\"200\"}}") == 0,
+	   "member: what waits for a restart is read");
+	ok_pending_cut();
 
 	strcpy(doc.version, "4.1.0");
 	doc.receive_lsn = 67395656;
