@@ -148,5 +148,14 @@ COMMENT ON FUNCTION pg_ha_resume() IS
 'end maintenance mode; true when the leader has confirmed it, false when it has not within 10 s';
 REVOKE ALL ON FUNCTION pg_ha_resume() FROM PUBLIC;
 
+CREATE FUNCTION pg_ha_wait_for(condition text, timeout interval DEFAULT '60 s')
+RETURNS boolean
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pg_ha_wait_for_sql';
+COMMENT ON FUNCTION pg_ha_wait_for(text, interval) IS
+'wait for a condition of the cluster: leader, leader(NAME), member_streaming(NAME), nothing_pending, healthy; true, or an error that says what is missing';
+REVOKE ALL ON FUNCTION pg_ha_wait_for(text, interval) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pg_ha_wait_for(text, interval) TO pg_monitor;
+
 REVOKE ALL ON pg_ha_members, pg_ha_pending_restart, pg_ha_history, pg_ha_events, pg_ha_rules FROM PUBLIC;
 GRANT SELECT ON pg_ha_members, pg_ha_pending_restart, pg_ha_history, pg_ha_events, pg_ha_rules TO pg_monitor;

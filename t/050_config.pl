@@ -51,10 +51,13 @@ sub param { return '{"postgresql": {"parameters": {' . $_[0] . '}}}' }
 		pass("listed on $m->{name}");
 	}
 	is($leader->query("SELECT pending_restart_settings FROM pg_ha_members WHERE name = '$standby->{name}'"), '{max_connections,shared_buffers}', 'their names in pg_ha_members');
+	my (undef, undef, $err) = $standby->psql("SELECT pg_ha_wait_for('nothing_pending', '1 s')");
+	like($err, qr/condition "nothing_pending" was not met in time.*settings wait for a restart: n/s, 'waiting for it says what is missing');
 	edit($standby, param('"max_connections": null'));
 	wait_until('one to be left', 10, sub { $leader->query("SELECT DISTINCT setting FROM pg_ha_pending_restart") eq 'shared_buffers' });
 	edit($leader, param('"shared_buffers": null'));
-	wait_until('nothing to be pending', 10, sub { $leader->query($pending) eq '' && $standby->query($pending) eq '' });
+	is($_->query("SELECT pg_ha_wait_for('nothing_pending', '10 s')"), 't', "nothing is pending on $_->{name}") for $leader, $standby;
+	is($leader->query($pending), '', 'nor listed');
 	pass('what is taken back is pending no more');
 }
 
@@ -136,6 +139,22 @@ sub param { return '{"postgresql": {"parameters": {' . $_[0] . '}}}' }
 	$c->consul_signal('CONT');
 	wait_until('a command after them', 20, sub { my $rows = $leader->try_query('SELECT pg_ha_show_config()'); defined $rows && $rows =~ /work_mem/ });
 	pass('their places are free again');
+}
+
+# waiting for what the cluster is to be
+{
+	my $name = $standby->{name};
+	is($standby->query("SELECT pg_ha_wait_for('leader($leader->{name})') AND pg_ha_wait_for('member_streaming($name)') AND pg_ha_wait_for('healthy')"), 't', 'what is met is answered at once');
+	$standby->stop;
+	my (undef, undef, $err) = $leader->psql("SELECT pg_ha_wait_for('healthy', '500 ms')");
+	like($err, qr/not met in time.*(it does not stream|the instance does not run): $name/s, 'a member that is down is missed');
+	$standby->start;
+	is($leader->query("SELECT pg_ha_wait_for('member_streaming($name)', '1 min')"), 't', 'and awaited');
+	for my $case ([ "'leaders'", qr/unknown condition "leaders"/ ], [ "'leader', '-1 s'", qr/can't be negative/ ], [ "'member_streaming(a\"b)', '0 s'", qr/there is no such member: a"b/ ])
+	{
+		(undef, undef, $err) = $leader->psql("SELECT pg_ha_wait_for($case->[0])");
+		like($err, $case->[1], "$case->[0]");
+	}
 }
 
 # only for whom it is granted

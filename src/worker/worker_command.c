@@ -20,6 +20,7 @@ static const HaCommandKind kinds[] = {
 	{"set_config", worker_config_run},
 	{"pause", worker_config_run},
 	{"resume", worker_config_run},
+	{"condition", worker_condition_run},
 };
 
 static const HaCommandKind *
@@ -199,6 +200,9 @@ command_round(HaWorker *worker, HaRequest *request, HaCommand *command)
 		command_run(worker, command);
 	if (command->outcome == NULL)
 		return;
+	/* who is answered and looks sees what the answer was made from */
+	worker->published_at = 0;
+	worker_publish(worker);
 	LWLockAcquire(&pgha_shmem->lock, LW_EXCLUSIVE);
 	if (request->state == HA_REQUEST_TAKEN)
 		command_deliver(request, command);

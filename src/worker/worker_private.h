@@ -10,6 +10,7 @@
  *		worker_link.c		the socket to the launcher
  *		worker_command.c	what backends ask for, until it is done
  *		worker_config.c		the cluster's configuration, shown and changed
+ *		worker_wait.c		what an administrator may wait for
  */
 #ifndef PGHA_WORKER_PRIVATE_H
 #define PGHA_WORKER_PRIVATE_H
@@ -150,6 +151,9 @@ extern void worker_command_fail(HaCommand *command, const char *sqlstate,
 /* worker_config.c */
 extern void worker_config_run(HaWorker *worker, HaCommand *command);
 extern void worker_config_show(HaWorker *worker, HaCommand *command);
+
+/* worker_wait.c */
+extern void worker_condition_run(HaWorker *worker, HaCommand *command);
 
 /* worker_link.c */
 extern void worker_link_init(HaWorker *worker);
