@@ -61,6 +61,20 @@ sub param { return '{"postgresql": {"parameters": {' . $_[0] . '}}}' }
 	pass('what is taken back is pending no more');
 }
 
+# a server that is stopped by hand is started again, with the new values
+{
+	my $term = $c->lease->{term};
+	edit($leader, param('"max_connections": 111'));
+	wait_until('both to wait for a restart', 10, sub { $leader->query('SELECT count(*) FROM pg_ha_pending_restart') eq '2' });
+	for my $m ($standby, $leader)
+	{
+		$m->kill_postmaster('INT');
+		wait_until("$m->{name} to run with the new value", 30, sub { ($m->try_query('SHOW max_connections') // '') eq '111' });
+	}
+	is($leader->query("SELECT pg_ha_wait_for('healthy') AND pg_ha_wait_for('nothing_pending')"), 't', 'restarted, and nothing is pending');
+	is($c->lease->{term}, $term, 'in place: nobody took over');
+}
+
 # refused, with the reason, and nothing changes
 {
 	my $before = config($leader);

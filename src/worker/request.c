@@ -15,6 +15,7 @@
 #include "pgstat.h"
 #include "request.h"
 #include "shmem.h"
+#include "sql.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
@@ -196,17 +197,10 @@ request_field(Datum object, const char *name)
 	return fcinfo->isnull ? NULL : TextDatumGetCString(value);
 }
 
-static Datum
-request_jsonb(const char *text)
-{
-	text = pg_any_to_server(text, (int) strlen(text), PG_UTF8);
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
-}
-
 static void
 request_raise(const char *error)
 {
-	Datum		object = request_jsonb(error);
+	Datum		object = pgha_sql_jsonb(error);
 	char	   *sqlstate = request_field(object, "sqlstate");
 	char	   *message = request_field(object, "message");
 	char	   *detail = request_field(object, "detail");
@@ -226,7 +220,7 @@ request_raise(const char *error)
 static void
 request_notices(const char *notices)
 {
-	Jsonb	   *array = DatumGetJsonbP(request_jsonb(notices));
+	Jsonb	   *array = DatumGetJsonbP(pgha_sql_jsonb(notices));
 
 	for (uint32 i = 0; i < JB_ROOT_COUNT(array); i++)
 	{
@@ -242,7 +236,7 @@ request_notices(const char *notices)
 static char *
 request_read_answer(const char *text)
 {
-	Datum		object = request_jsonb(text);
+	Datum		object = pgha_sql_jsonb(text);
 	char	   *notices;
 	char	   *answer;
 	char	   *error = request_field(object, "error");

@@ -11,10 +11,10 @@
 #include "fence_private.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "request.h"
+#include "sql.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -38,13 +38,6 @@ PG_FUNCTION_INFO_V1(pg_ha_pause_sql);
 PG_FUNCTION_INFO_V1(pg_ha_resume_sql);
 PG_FUNCTION_INFO_V1(pg_ha_wait_for_sql);
 
-static Datum
-command_jsonb(const char *text)
-{
-	text = pg_any_to_server(text, (int) strlen(text), PG_UTF8);
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
-}
-
 /* An array of objects as rows of the calling function's OUT parameters. */
 static Datum
 command_rows(FunctionCallInfo fcinfo, const char *answer)
@@ -54,7 +47,7 @@ command_rows(FunctionCallInfo fcinfo, const char *answer)
 
 	InitFunctionCallInfoData(*rows, fcinfo->flinfo, 1, fcinfo->fncollation,
 							 fcinfo->context, fcinfo->resultinfo);
-	rows->args[0].value = command_jsonb(answer);
+	rows->args[0].value = pgha_sql_jsonb(answer);
 	rows->args[0].isnull = false;
 	result = jsonb_to_recordset(rows);
 	fcinfo->isnull = rows->isnull;
@@ -64,7 +57,7 @@ command_rows(FunctionCallInfo fcinfo, const char *answer)
 Datum
 pg_ha_show_config_sql(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_DATUM(command_jsonb(pgha_command("{\"command\": \"show_config\"}",
+	PG_RETURN_DATUM(pgha_sql_jsonb(pgha_command("{\"command\": \"show_config\"}",
 											   COMMAND_TIMEOUT_MS)));
 }
 

@@ -22,6 +22,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "shmem.h"
+#include "sql.h"
 #include "storage/fd.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -43,9 +44,8 @@ sql_configured(void)
 	return pgha_shmem != NULL && pgha_guc_scope[0] != '\0';
 }
 
-/* Everything pg_ha writes is UTF-8, whatever this database's encoding is. */
-static Datum
-sql_jsonb(const char *text)
+Datum
+pgha_sql_jsonb(const char *text)
 {
 	text = pg_any_to_server(text, (int) strlen(text), PG_UTF8);
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
@@ -139,13 +139,13 @@ Datum
 pg_ha_status_sql(PG_FUNCTION_ARGS)
 {
 	char	   *document = pgha_shmem_read(HA_DOCUMENT_STATUS);
-	Datum		status = sql_jsonb(document != NULL ? document : "{}");
+	Datum		status = pgha_sql_jsonb(document != NULL ? document : "{}");
 	pid_t		pid = sql_worker_pid();
 	const char *worker = pid == 0 ? sql_no_worker() :
 		psprintf("{\"configured\": true, \"worker_pid\": %d}", (int) pid);
 
-	status = sql_jsonb_merge(status, sql_jsonb(worker));
-	PG_RETURN_DATUM(sql_jsonb_merge(status, sql_jsonb(sql_live_document())));
+	status = sql_jsonb_merge(status, pgha_sql_jsonb(worker));
+	PG_RETURN_DATUM(sql_jsonb_merge(status, pgha_sql_jsonb(sql_live_document())));
 }
 
 /* members or history: the array the worker published */
@@ -167,7 +167,7 @@ pg_ha_document_sql(PG_FUNCTION_ARGS)
 				 errhint("Documents are \"members\" and \"history\".")));
 	if (sql_configured())
 		document = pgha_shmem_read(which);
-	PG_RETURN_DATUM(sql_jsonb(document != NULL ? document : "[]"));
+	PG_RETURN_DATUM(pgha_sql_jsonb(document != NULL ? document : "[]"));
 }
 
 /* ------------------------------------------------------------------------
@@ -191,7 +191,7 @@ sql_event(const char *line, Datum *value)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		*value = sql_jsonb(line);
+		*value = pgha_sql_jsonb(line);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
