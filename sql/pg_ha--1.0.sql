@@ -106,7 +106,7 @@ COMMENT ON COLUMN pg_ha_rules.section IS 'safety, leader, election, follow, oper
 COMMENT ON COLUMN pg_ha_rules.action IS 'what is done';
 COMMENT ON COLUMN pg_ha_rules.why IS 'when it applies';
 
--- commands: for nobody but superusers until granted
+-- commands; those that change something are for superusers until granted
 
 CREATE FUNCTION pg_ha_show_config() RETURNS jsonb
 LANGUAGE C VOLATILE PARALLEL UNSAFE
