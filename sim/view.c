@@ -166,7 +166,8 @@ view_instance(const Sim *sim, const SimMember *member, SimBrain *brain,
 	view->rewinds_failed = member->rewinds_failed;
 	view->retry_at = member->retry_at;
 	view->stop_requested = !worker && member->stop_requested;
-	view->rejoin_requested = !worker && member->rejoin_requested;
+	if (!worker && member->rejoin_requested)
+		view->stop = HA_STOP_REJOIN;
 }
 
 bool

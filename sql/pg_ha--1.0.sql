@@ -15,7 +15,7 @@ CREATE FUNCTION pg_ha_document(name text) RETURNS jsonb
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'pg_ha_document_sql';
 COMMENT ON FUNCTION pg_ha_document(text) IS
-'"members" or "history" as the worker last published it, a JSON array; what the views of these names are made from';
+'"members", "history" or "jobs" as the worker last published it, a JSON array; what the views of these names are made from';
 REVOKE ALL ON FUNCTION pg_ha_document(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pg_ha_document(text) TO pg_monitor;
 
@@ -159,3 +159,86 @@ GRANT EXECUTE ON FUNCTION pg_ha_wait_for(text, interval) TO pg_monitor;
 
 REVOKE ALL ON pg_ha_members, pg_ha_pending_restart, pg_ha_history, pg_ha_events, pg_ha_rules FROM PUBLIC;
 GRANT SELECT ON pg_ha_members, pg_ha_pending_restart, pg_ha_history, pg_ha_events, pg_ha_rules TO pg_monitor;
+
+-- steering; what would end the calling session is a job that goes on without it
+
+CREATE VIEW pg_ha_jobs AS
+SELECT j.* FROM jsonb_to_recordset(pg_ha_document('jobs')) AS j(
+	id text, kind text, state text, asked_by text, asked_at timestamptz,
+	scheduled_at timestamptz, finished_at timestamptz, message text,
+	members jsonb, result jsonb)
+ORDER BY j.id;
+COMMENT ON VIEW pg_ha_jobs IS
+'what was asked of the cluster and outlives a session: switchovers, failovers by hand, restarts; the last 20 that ended, and all others';
+COMMENT ON COLUMN pg_ha_jobs.id IS 'for pg_ha_wait_for_job and pg_ha_cancel';
+COMMENT ON COLUMN pg_ha_jobs.kind IS 'switchover, failover or restart';
+COMMENT ON COLUMN pg_ha_jobs.state IS 'scheduled, running, done, failed or cancelled';
+COMMENT ON COLUMN pg_ha_jobs.asked_by IS 'the member it was asked of';
+COMMENT ON COLUMN pg_ha_jobs.asked_at IS 'when';
+COMMENT ON COLUMN pg_ha_jobs.scheduled_at IS 'not before; null: at once';
+COMMENT ON COLUMN pg_ha_jobs.finished_at IS 'when it ended';
+COMMENT ON COLUMN pg_ha_jobs.message IS 'how far it is, or how it ended';
+COMMENT ON COLUMN pg_ha_jobs.members IS 'of a restart: each member and whether it is todo, asked, done or skipped';
+COMMENT ON COLUMN pg_ha_jobs.result IS 'of a change of the leader: old and new leader, timeline, where it begins, milliseconds without writes';
+
+CREATE FUNCTION pg_ha_switchover(candidate text DEFAULT NULL,
+	scheduled_at timestamptz DEFAULT NULL, timeout interval DEFAULT '5 min',
+	OUT job text, OUT state text, OUT old_leader text, OUT new_leader text,
+	OUT timeline int, OUT lsn pg_lsn, OUT ms_without_writes numeric)
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pg_ha_switchover_sql';
+COMMENT ON FUNCTION pg_ha_switchover(text, timestamptz, interval) IS
+'hand the lead over, to the candidate or to whoever is fittest; timeout is for the checkpoint before it; called on the leader it returns the job before the session is cut, elsewhere when it is done';
+REVOKE ALL ON FUNCTION pg_ha_switchover(text, timestamptz, interval) FROM PUBLIC;
+
+CREATE FUNCTION pg_ha_failover(candidate text, force boolean DEFAULT false,
+	timeout interval DEFAULT '5 min',
+	OUT job text, OUT state text, OUT old_leader text, OUT new_leader text,
+	OUT timeline int, OUT lsn pg_lsn, OUT ms_without_writes numeric)
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pg_ha_failover_sql';
+COMMENT ON FUNCTION pg_ha_failover(text, boolean, interval) IS
+'make the candidate lead, also when nobody leads; what it lacks of the last leader''s WAL is lost, and said before unless forced';
+REVOKE ALL ON FUNCTION pg_ha_failover(text, boolean, interval) FROM PUBLIC;
+
+CREATE FUNCTION pg_ha_restart(member text DEFAULT NULL,
+	pending_only boolean DEFAULT false, role text DEFAULT NULL,
+	server_version_below text DEFAULT NULL,
+	scheduled_at timestamptz DEFAULT NULL, timeout interval DEFAULT '5 min',
+	OUT job text, OUT state text, OUT message text, OUT members jsonb)
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pg_ha_restart_sql';
+COMMENT ON FUNCTION pg_ha_restart(text, boolean, text, text, timestamptz, interval) IS
+'restart a member, or all: standbys first and one at a time, each awaited healthy for up to timeout, the leader last and in place';
+REVOKE ALL ON FUNCTION pg_ha_restart(text, boolean, text, text, timestamptz, interval) FROM PUBLIC;
+
+CREATE FUNCTION pg_ha_reload(member text) RETURNS boolean
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pg_ha_reload_sql';
+COMMENT ON FUNCTION pg_ha_reload(text) IS
+'have a member read its node settings anew; true when its launcher has begun';
+REVOKE ALL ON FUNCTION pg_ha_reload(text) FROM PUBLIC;
+
+CREATE FUNCTION pg_ha_reinit(member text, force boolean DEFAULT false)
+RETURNS boolean
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pg_ha_reinit_sql';
+COMMENT ON FUNCTION pg_ha_reinit(text, boolean) IS
+'have a member copy the leader anew; true when its launcher has begun, pg_ha_members.state shows how far it is; forced, it ends what the launcher is at';
+REVOKE ALL ON FUNCTION pg_ha_reinit(text, boolean) FROM PUBLIC;
+
+CREATE FUNCTION pg_ha_cancel(job text) RETURNS boolean
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pg_ha_cancel_sql';
+COMMENT ON FUNCTION pg_ha_cancel(text) IS
+'take back a job: a switchover that has not begun, a restart before its next member';
+REVOKE ALL ON FUNCTION pg_ha_cancel(text) FROM PUBLIC;
+
+CREATE FUNCTION pg_ha_wait_for_job(job text, timeout interval DEFAULT '5 min',
+	OUT id text, OUT kind text, OUT state text, OUT message text, OUT result jsonb)
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'pg_ha_wait_for_job_sql';
+COMMENT ON FUNCTION pg_ha_wait_for_job(text, interval) IS
+'wait until a job has ended, on any member; an error if it did not end well';
+REVOKE ALL ON FUNCTION pg_ha_wait_for_job(text, interval) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pg_ha_wait_for_job(text, interval) TO pg_monitor;

@@ -26,6 +26,15 @@
 /* how often a standby may fail to start before its directory is cloned anew */
 #define DECIDE_STARTS_MAX 5
 
+/* how long a leader that was shut down for a switchover waits for its successor */
+#define DECIDE_HANDOVER_MS 2000
+
+/* how often a checkpoint under way is looked at */
+#define DECIDE_CHECKPOINT_MS 5
+
+/* how long the others leave a free lease to whom an operator named */
+#define DECIDE_NAMED_MS 10000
+
 static inline HaTime
 decide_after(HaTime since, int64_t ms)
 {
@@ -173,9 +182,9 @@ when_operator_stops(const HaView *v)
 }
 
 static bool
-when_worker_wants_rejoin(const HaView *v)
+when_instance_is_to_stop(const HaView *v)
 {
-	return is_launcher(v) && v->rejoin_requested && is_running(v);
+	return is_launcher(v) && v->stop != HA_STOP_NONE && is_running(v);
 }
 
 static bool
@@ -355,11 +364,11 @@ when_leader_cannot_start(const HaView *v)
 
 /* a clean shutdown wrote its last record; processes may still be left */
 static bool
-when_leader_shut_down(const HaView *v)
+has_ended_cleanly(const HaView *v)
 {
 	return is_ours(v) && is_launcher(v) && v->wal_clean_end &&
-		v->stop_requested && (v->instance == HA_INSTANCE_STOPPING ||
-							  v->instance == HA_INSTANCE_DOWN);
+		(v->instance == HA_INSTANCE_STOPPING ||
+		 v->instance == HA_INSTANCE_DOWN);
 }
 
 static bool
@@ -399,7 +408,8 @@ complete_successor(const HaView *v)
 
 		if (strcmp(m->name, v->self) == 0 || !m->pgha || !m->launcher ||
 			!m->running || m->nofailover || m->role != HA_ROLE_STANDBY ||
-			m->tli != v->tli || m->lsn < v->lsn)
+			m->tli != v->tli || m->lsn < v->lsn ||
+			(v->handover[0] != '\0' && strcmp(m->name, v->handover) != 0))
 			continue;
 		if (best == NULL || m->failover_priority > best->failover_priority)
 			best = m;
@@ -422,6 +432,15 @@ successor_still_streams(const HaView *v)
 			return true;
 	}
 	return false;
+}
+
+/* the node stops, or who is to lead has the last record */
+static bool
+when_leader_shut_down(const HaView *v)
+{
+	return has_ended_cleanly(v) &&
+		(v->stop_requested || (v->stop == HA_STOP_HANDOVER &&
+							   complete_successor(v) != NULL));
 }
 
 static bool
@@ -455,18 +474,33 @@ fill_successor(const HaView *v, HaDecision *d)
 		memcpy(d->target, successor->name, sizeof(d->target));
 }
 
+static int64_t
+successor_wait_ms(const HaView *v)
+{
+	return v->instance == HA_INSTANCE_CRASHED ? DECIDE_SUCCESSOR_WAIT_MS :
+		DECIDE_HANDOVER_MS;
+}
+
 static bool
 when_successor_awaited(const HaView *v)
 {
-	return is_ours(v) && v->instance == HA_INSTANCE_CRASHED &&
-		v->wal_end == HA_WAL_END_KNOWN && successor_still_streams(v) &&
-		v->now < decide_after(v->instance_since, DECIDE_SUCCESSOR_WAIT_MS);
+	bool		crashed = is_ours(v) && v->instance == HA_INSTANCE_CRASHED &&
+		v->wal_end == HA_WAL_END_KNOWN && successor_still_streams(v);
+	bool		hands_over = has_ended_cleanly(v) &&
+		v->stop == HA_STOP_HANDOVER;
+
+	return (crashed || hands_over) &&
+		(v->instance == HA_INSTANCE_STOPPING ||
+		 v->now < decide_after(v->instance_since, successor_wait_ms(v)));
 }
 
 static void
 fill_successor_wait(const HaView *v, HaDecision *d)
 {
-	d->deadline = decide_after(v->instance_since, DECIDE_SUCCESSOR_WAIT_MS);
+	if (v->instance != HA_INSTANCE_STOPPING)
+		d->deadline = decide_after(v->instance_since, successor_wait_ms(v));
+	if (v->heartbeat_due < d->deadline)
+		d->deadline = v->heartbeat_due;
 }
 
 static bool
@@ -513,6 +547,20 @@ when_leader_to_promote(const HaView *v)
 	return is_ours(v) && is_standby(v) && !v->promoting && v->lease_valid;
 }
 
+/* An operator's request is what a serving leader looks at last (5xx). */
+static bool
+has_request(const HaView *v)
+{
+	return is_ours(v) && is_primary(v) && !is_launcher(v) &&
+		(v->order.present || v->restart.present);
+}
+
+static bool
+when_leads_idly(const HaView *v)
+{
+	return is_ours(v) && !has_request(v);
+}
+
 static void
 fill_heartbeat(const HaView *v, HaDecision *d)
 {
@@ -524,11 +572,29 @@ fill_heartbeat(const HaView *v, HaDecision *d)
  * ------------------------------------------------------------------------
  */
 
+/* a failover by hand, while nobody leads */
+static bool
+is_named(const HaView *v)
+{
+	return v->order.present && v->order.leader[0] == '\0' &&
+		strcmp(v->order.member, v->self) == 0 &&
+		pgha_order_is_due(v, &v->order);
+}
+
+/* free to be taken by whom an operator names, also from a pause */
+static bool
+is_vacant(const HaView *v)
+{
+	return is_free(v) ||
+		(v->standing == HA_STANDING_PAUSED && is_named(v) &&
+		 leading_primary(v) == NULL && v->now >= v->stood_until);
+}
+
 static bool
 when_paused(const HaView *v)
 {
 	return is_running(v) && v->standing == HA_STANDING_PAUSED &&
-		leading_primary(v) == NULL;
+		leading_primary(v) == NULL && !is_vacant(v);
 }
 
 static bool
@@ -546,15 +612,19 @@ fill_standing(const HaView *v, HaDecision *d)
 static bool
 when_no_session(const HaView *v)
 {
-	return is_running(v) && is_free(v) &&
+	return is_running(v) && is_vacant(v) &&
 		(!v->session_held || v->name_lock != HA_NAME_HELD);
 }
 
+/* whom an operator names may lack what others would lose with it */
 static bool
 when_no_candidate(const HaView *v)
 {
-	return is_running(v) && is_free(v) &&
-		pgha_election_candidacy(v) != HA_CANDIDATE_YES;
+	HaCandidacy candidacy = pgha_election_candidacy(v);
+
+	return is_running(v) && is_vacant(v) && candidacy != HA_CANDIDATE_YES &&
+		!(is_named(v) && (candidacy == HA_CANDIDATE_LAG ||
+						  candidacy == HA_CANDIDATE_TIMELINE));
 }
 
 static bool
@@ -575,7 +645,7 @@ static bool
 when_end_missing(const HaView *v)
 {
 	return is_running(v) && v->standing == HA_STANDING_RELEASED &&
-		v->end_known && v->now < v->stood_until;
+		v->end_known && v->now < v->stood_until && !is_named(v);
 }
 
 static void
@@ -587,7 +657,37 @@ fill_stood(const HaView *v, HaDecision *d)
 static bool
 when_receiver_on(const HaView *v)
 {
-	return is_standby(v) && is_free(v) && v->receiver_on;
+	return is_standby(v) && is_vacant(v) && v->receiver_on;
+}
+
+static bool
+when_named_by_operator(const HaView *v)
+{
+	return is_running(v) && is_vacant(v) && is_named(v);
+}
+
+static void
+fill_ordered(const HaView *v, HaDecision *d)
+{
+	(void) v;
+	d->ordered = true;
+}
+
+/* as long as that member may be about to take over */
+static bool
+when_operator_named_another(const HaView *v)
+{
+	const HaMember *named = pgha_view_member(v, v->order.member);
+
+	return is_running(v) && is_free(v) && v->order.present &&
+		v->order.leader[0] == '\0' && named != NULL && named->running &&
+		v->now < decide_after(v->order.seen_at, DECIDE_NAMED_MS);
+}
+
+static void
+fill_named(const HaView *v, HaDecision *d)
+{
+	d->deadline = decide_after(v->order.seen_at, DECIDE_NAMED_MS);
 }
 
 static bool
@@ -670,7 +770,163 @@ fill_held(const HaView *v, HaDecision *d)
 static bool
 when_running(const HaView *v)
 {
-	return is_running(v);
+	return is_running(v) && !has_request(v);
+}
+
+/* ------------------------------------------------------------------------
+ * 5xx: what an operator asked for, seen by the leader
+ * ------------------------------------------------------------------------
+ */
+
+static bool
+when_order_pending(const HaView *v)
+{
+	return has_request(v) && v->order_pending;
+}
+
+static bool
+has_order(const HaView *v)
+{
+	return has_request(v) && v->order.present;
+}
+
+static bool
+when_order_done(const HaView *v)
+{
+	return has_order(v) && pgha_order_check(v, &v->order) == HA_ORDER_DONE;
+}
+
+static bool
+when_order_impossible(const HaView *v)
+{
+	return has_order(v) && pgha_order_check(v, &v->order) != HA_ORDER_FINE;
+}
+
+static void
+fill_order(const HaView *v, HaDecision *d)
+{
+	d->order_fault = pgha_order_check(v, &v->order);
+}
+
+static bool
+when_order_due(const HaView *v)
+{
+	return has_order(v) && pgha_order_is_due(v, &v->order);
+}
+
+static bool
+when_checkpoint_wanted(const HaView *v)
+{
+	return when_order_due(v) && v->checkpoint_asked_at == 0;
+}
+
+static bool
+when_checkpoint_runs(const HaView *v)
+{
+	return when_order_due(v) && !v->checkpoint_done;
+}
+
+static void
+fill_soon(const HaView *v, HaDecision *d)
+{
+	d->deadline = decide_after(v->now, DECIDE_CHECKPOINT_MS);
+	if (v->heartbeat_due < d->deadline)
+		d->deadline = v->heartbeat_due;
+}
+
+static bool
+when_order_to_begin(const HaView *v)
+{
+	return when_order_due(v) && v->order.begun_term == 0;
+}
+
+static bool
+when_handing_over(const HaView *v)
+{
+	return when_order_due(v) && v->handing_over;
+}
+
+static void
+fill_order_member(const HaView *v, HaDecision *d)
+{
+	memcpy(d->target, v->order.member, sizeof(d->target));
+}
+
+static bool
+when_job_pending(const HaView *v)
+{
+	return has_request(v) && v->restart_pending;
+}
+
+static bool
+has_job(const HaView *v)
+{
+	return has_request(v) && v->restart.present && pgha_restart_is_due(v, &v->restart);
+}
+
+static bool
+when_job_fails(const HaView *v)
+{
+	return has_job(v) && pgha_restart_check(v, &v->restart) != HA_RESTART_FINE;
+}
+
+static void
+fill_restart_fault(const HaView *v, HaDecision *d)
+{
+	const HaRestartEntry *entry = pgha_restart_asked(&v->restart);
+
+	d->restart_fault = pgha_restart_check(v, &v->restart);
+	if (entry != NULL)
+		memcpy(d->target, entry->member, sizeof(d->target));
+}
+
+static void
+fill_job_asked(const HaView *v, HaDecision *d)
+{
+	memcpy(d->target, pgha_restart_asked(&v->restart)->member, sizeof(d->target));
+}
+
+static bool
+when_job_member_back(const HaView *v)
+{
+	return has_job(v) && pgha_restart_asked(&v->restart) != NULL &&
+		pgha_restart_is_back(v, pgha_restart_asked(&v->restart));
+}
+
+/* asked before: a launcher that has restarted it since does not do so again */
+static bool
+when_job_to_tell(const HaView *v)
+{
+	return has_job(v) && pgha_restart_asked(&v->restart) != NULL && !v->restart.told;
+}
+
+static bool
+when_job_awaits(const HaView *v)
+{
+	return has_job(v) && pgha_restart_asked(&v->restart) != NULL;
+}
+
+static bool
+when_job_skips(const HaView *v)
+{
+	const HaRestartEntry *next;
+
+	if (!has_job(v))
+		return false;
+	next = pgha_restart_next(v, &v->restart);
+	return next != NULL && pgha_restart_skips(v, &v->restart, next);
+}
+
+static bool
+when_job_goes_on(const HaView *v)
+{
+	return has_job(v) && pgha_restart_next(v, &v->restart) != NULL;
+}
+
+static void
+fill_job_next(const HaView *v, HaDecision *d)
+{
+	memcpy(d->target, pgha_restart_next(v, &v->restart)->member, sizeof(d->target));
 }
 
 /* ------------------------------------------------------------------------
@@ -748,7 +1004,9 @@ when_nothing_to_clone_from(const HaView *v)
 static bool
 when_clone_wanted(const HaView *v)
 {
-	return leading_primary(v) != NULL && when_nothing_to_clone_from(v);
+	return leading_primary(v) != NULL &&
+		(when_nothing_to_clone_from(v) ||
+		 (is_down(v) && v->stop == HA_STOP_REINIT));
 }
 
 static bool
@@ -816,8 +1074,8 @@ static const HaRule rules[] = {
 	NULL},
 	{101, when_operator_stops, HA_ACTION_STOP,
 	"the node is to be stopped", NULL},
-	{102, when_worker_wants_rejoin, HA_ACTION_STOP,
-	"the worker asked for a rejoin", NULL},
+	{102, when_instance_is_to_stop, HA_ACTION_STOP,
+	"a rejoin, restart, switchover or reinit was asked for", NULL},
 	{103, when_worker_decides, HA_ACTION_WAIT,
 	"the worker decides while the instance runs", NULL},
 	{104, when_processes_left, HA_ACTION_KILL,
@@ -869,7 +1127,7 @@ static const HaRule rules[] = {
 	{208, when_wal_end_unknown, HA_ACTION_FIND_WAL_END,
 	"the leader crashed and the end of its WAL is not known", NULL},
 	{209, when_successor_awaited, HA_ACTION_WAIT,
-	"the leader crashed and standbys have not said what they received",
+	"the leader is down and standbys have not said what they received",
 	fill_successor_wait},
 	{210, when_retry_later, HA_ACTION_WAIT,
 	"the last attempt failed; the next one is due later", fill_retry},
@@ -881,7 +1139,7 @@ static const HaRule rules[] = {
 	"the node stops and the lease is ours", fill_end},
 	{215, when_leader_to_promote, HA_ACTION_PROMOTE,
 	"the lease is ours and the instance is a standby", NULL},
-	{219, is_ours, HA_ACTION_WAIT,
+	{219, when_leads_idly, HA_ACTION_WAIT,
 	"the lease is ours", fill_heartbeat},
 
 	/* 3xx: no leader */
@@ -903,11 +1161,15 @@ static const HaRule rules[] = {
 	"the lease is free and the receiver may still be fed", NULL},
 	{309, when_no_ballot, HA_ACTION_PUBLISH_BALLOT,
 	"the lease is free and our ballot is not published", NULL},
-	{310, when_not_our_turn, HA_ACTION_WAIT,
+	{310, when_named_by_operator, HA_ACTION_TAKEOVER,
+	"an operator named this member, and the old lease is over", fill_ordered},
+	{311, when_operator_named_another, HA_ACTION_WAIT,
+	"an operator named another member", fill_named},
+	{320, when_not_our_turn, HA_ACTION_WAIT,
 	"another candidate ranks before us, or its ballot is awaited", fill_turn},
-	{311, when_our_turn, HA_ACTION_TAKEOVER,
+	{321, when_our_turn, HA_ACTION_TAKEOVER,
 	"the lease is free and no candidate ranks before us", NULL},
-	{312, when_outside_electorate, HA_ACTION_WAIT,
+	{322, when_outside_electorate, HA_ACTION_WAIT,
 	"the lease is free, but this member may not succeed its holder", NULL},
 
 	/* 4xx: another member leads */
@@ -921,6 +1183,42 @@ static const HaRule rules[] = {
 	"following the leader", fill_held},
 	{409, when_running, HA_ACTION_WAIT,
 	"no leader is known that could be followed", fill_held},
+
+	/* 5xx: what an operator asked for */
+	{501, when_order_pending, HA_ACTION_WAIT,
+	"a change of the order awaits its answer", fill_heartbeat},
+	{502, when_order_done, HA_ACTION_END_ORDER,
+	"the order to change the leader is done", fill_order},
+	{503, when_order_impossible, HA_ACTION_END_ORDER,
+	"the order to change the leader can't be carried out", fill_order},
+	{504, when_checkpoint_wanted, HA_ACTION_CHECKPOINT,
+	"a switchover was ordered: a checkpoint first", NULL},
+	{505, when_checkpoint_runs, HA_ACTION_WAIT,
+	"the checkpoint before a switchover is not done", fill_soon},
+	{506, when_order_to_begin, HA_ACTION_BEGIN_ORDER,
+	"the order to change the leader begins", fill_order_member},
+	{507, when_handing_over, HA_ACTION_WAIT,
+	"the launcher was told to hand over", fill_heartbeat},
+	{508, when_order_due, HA_ACTION_HAND_OVER,
+	"a switchover was ordered and has begun", fill_order_member},
+	{520, when_job_pending, HA_ACTION_WAIT,
+	"a change of the job awaits its answer", fill_heartbeat},
+	{521, when_job_fails, HA_ACTION_END_RESTART,
+	"a member was not restarted as the job asks for", fill_restart_fault},
+	{522, when_job_member_back, HA_ACTION_MARK_BACK,
+	"the member was restarted and is healthy", fill_job_asked},
+	{523, when_job_to_tell, HA_ACTION_TELL_RESTART,
+	"the member is to be restarted", fill_job_asked},
+	{524, when_job_awaits, HA_ACTION_WAIT,
+	"the member's restart is awaited", fill_heartbeat},
+	{525, when_job_skips, HA_ACTION_MARK_SKIPPED,
+	"a condition of the job does not hold for the member", fill_job_next},
+	{526, when_job_goes_on, HA_ACTION_MARK_ASKED,
+	"the member is the job's next", fill_job_next},
+	{527, has_job, HA_ACTION_END_RESTART,
+	"all members of the job are restarted", fill_restart_fault},
+	{549, has_request, HA_ACTION_WAIT,
+	"the lease is ours, and what was asked for is not due", fill_heartbeat},
 
 	/* 6xx: instance not running */
 	{601, when_stop_requested, HA_ACTION_WAIT,
@@ -1023,6 +1321,15 @@ pgha_action_name(HaAction action)
 		[HA_ACTION_REWIND] = "rewind",
 		[HA_ACTION_START_PRIMARY] = "start primary",
 		[HA_ACTION_START_STANDBY] = "start standby",
+		[HA_ACTION_END_ORDER] = "end order",
+		[HA_ACTION_CHECKPOINT] = "checkpoint",
+		[HA_ACTION_BEGIN_ORDER] = "begin order",
+		[HA_ACTION_HAND_OVER] = "hand over",
+		[HA_ACTION_END_RESTART] = "end restart",
+		[HA_ACTION_MARK_BACK] = "mark as back",
+		[HA_ACTION_MARK_SKIPPED] = "skip",
+		[HA_ACTION_MARK_ASKED] = "mark as asked",
+		[HA_ACTION_TELL_RESTART] = "restart",
 	};
 
 	if (action < 0 || action > HA_ACTION_LAST)

@@ -38,8 +38,17 @@ typedef enum HaAction
 	HA_ACTION_REWIND,
 	HA_ACTION_START_PRIMARY,
 	HA_ACTION_START_STANDBY,
+	HA_ACTION_END_ORDER,		/* clear it, and say how it ended */
+	HA_ACTION_CHECKPOINT,		/* so that the shutdown has little to write */
+	HA_ACTION_BEGIN_ORDER,		/* mark it as begun by this leadership */
+	HA_ACTION_HAND_OVER,		/* stop, and release to target or anybody */
+	HA_ACTION_END_RESTART,			/* say how it ended */
+	HA_ACTION_MARK_BACK,		/* target was restarted, and is healthy */
+	HA_ACTION_MARK_SKIPPED,		/* target is left out */
+	HA_ACTION_MARK_ASKED,		/* target is next */
+	HA_ACTION_TELL_RESTART,		/* target's launcher is to restart it */
 } HaAction;
-#define HA_ACTION_LAST HA_ACTION_START_STANDBY
+#define HA_ACTION_LAST HA_ACTION_TELL_RESTART
 
 typedef struct HaDecision
 {
@@ -48,8 +57,11 @@ typedef struct HaDecision
 	char		target[HA_NAME_MAX + 1];	/* a member; "" = none */
 	HaTime		deadline;		/* decide again at the latest then */
 	bool		paused;			/* heartbeat: what it says of a pause */
+	bool		ordered;		/* takeover: an operator wants it */
 	bool		end_known;		/* release: `end` is the very end of WAL */
 	HaLsn		end;
+	HaOrderFault order_fault;	/* end order: why */
+	HaRestartFault	restart_fault;		/* end job: why */
 } HaDecision;
 
 typedef struct HaRule

@@ -533,7 +533,9 @@ pgha_lease_prepare_takeover(HaLease *lease, HaTime now, const char *self,
 		(lease->unresolved && !lease_takeover_repeats(lease)))
 		return false;
 	if (standing != HA_STANDING_EXPIRED && standing != HA_STANDING_RELEASED &&
-		standing != HA_STANDING_RESTORED)
+		standing != HA_STANDING_RESTORED &&
+		!(standing == HA_STANDING_PAUSED && lease->ordered &&
+		  now >= pgha_lease_stood_until(lease)))
 		return false;
 	if (lease->my_term <= lease->seen.lease.term)
 		return false;

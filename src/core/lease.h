@@ -151,6 +151,7 @@ typedef struct HaLease
 	char		self[HA_NAME_MAX + 1];
 	uint32_t	timeline;		/* of our WAL, said in every write */
 	bool		promotes;		/* a takeover of ours begins a timeline */
+	bool		ordered;		/* an operator wants it, also from a pause */
 	uint32_t	highest_claimed;	/* of timelines, ever known to this node */
 
 	/* what this process promised durably: valid in this boot only */

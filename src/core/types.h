@@ -32,6 +32,9 @@ typedef uint64_t HaLsn;
 #define HA_ADDRESS_MAX 255		/* host:port, a URL of an endpoint */
 #define HA_MEMBERS_MAX 32
 #define HA_PENDING_MAX 1023		/* settings that wait for a restart, as JSON */
+#define HA_JOB_ID_MAX 31
+#define HA_JOBS_MAX 64			/* read; older ones are cleared away */
+#define HA_REFUSAL_MAX 127		/* what a member's launcher answered, cut off */
 #define HA_HISTORY_MAX 256		/* timelines kept; older ones are dropped */
 
 typedef enum HaRole

@@ -9,7 +9,9 @@
 #ifndef PGHA_VIEW_H
 #define PGHA_VIEW_H
 
+#include "core/restart.h"
 #include "core/lease.h"
+#include "core/order.h"
 #include "core/timeline.h"
 #include "core/types.h"
 
@@ -44,6 +46,10 @@ typedef struct HaMember
 	int			failover_priority;	/* 1 unless tagged */
 	uint32_t	tli;
 	HaLsn		lsn;			/* xlog_location */
+	HaLsn		confirmed;		/* leader: received, as its slot says; 0 = unknown */
+	uint64_t	started;		/* its postmaster, us since the epoch; 0 = unknown */
+	int			server_version; /* as 150006; 0 = unknown */
+	bool		fell_back;		/* runs with an older configuration that worked */
 	HaBallot	ballot;
 } HaMember;
 
@@ -67,6 +73,16 @@ typedef enum HaNameLock
 	HA_NAME_HELD,
 	HA_NAME_TAKEN,				/* another live session holds it */
 } HaNameLock;
+
+/* What the launcher stops its instance for. */
+typedef enum HaStop
+{
+	HA_STOP_NONE,
+	HA_STOP_REJOIN,				/* to be rewound or cloned */
+	HA_STOP_RESTART,
+	HA_STOP_HANDOVER,			/* a switchover: another member is to lead */
+	HA_STOP_REINIT,				/* to be cloned anew, at an operator's wish */
+} HaStop;
 
 /* What is known of the end of the WAL of an instance that is not running. */
 typedef enum HaWalEnd
@@ -160,12 +176,24 @@ typedef struct HaView
 	int			starts_failed;	/* since the last success */
 	HaTime		retry_at;		/* of the job that failed last; 0 = at once */
 	bool		stop_requested; /* an operator stops this node */
-	bool		rejoin_requested;	/* the worker stopped it to be rejoined */
+	HaStop		stop;			/* launcher: what the instance is to stop for */
+	char		handover[HA_NAME_MAX + 1];	/* ... HA_STOP_HANDOVER: to whom; "" = anybody */
 	bool		fence_without_end;	/* worker: open for a pause, no deadline */
 	int			permits;		/* commits let through so, not acknowledged yet */
 	HaTime		permits_since;	/* when that fence was shut, or they were told to end */
 	HaBallot	ballot;			/* own, as published */
 	HaTime		election_since; /* since when the lease is free; 0 = isn't */
+
+	/* what operators ask for */
+	int64_t		wall_ms;		/* ms since the epoch, for what is scheduled */
+	HaOrder		order;
+	bool		order_pending;	/* a change of it awaits its answer */
+	bool		order_begun_here;	/* begun in this life of the worker */
+	bool		handing_over;	/* the launcher was told to */
+	HaTime		checkpoint_asked_at;	/* for this order; 0 = not yet */
+	bool		checkpoint_done;
+	HaRestart	restart;
+	bool		restart_pending;	/* a change of it awaits its answer */
 } HaView;
 
 /* The member of that name, or NULL. */

@@ -192,6 +192,7 @@ pgha_brain_free(HaBrain *brain)
 	json_decref(brain->member.tags);
 	json_decref(brain->member.pending_restart_reason);
 	json_decref(brain->member_sent.pending_restart_reason);
+	brain_forget_jobs(brain);
 	free(brain->status_text);
 	free(brain);
 }
@@ -401,6 +402,7 @@ brain_read(HaBrain *brain, const HaConsulAnswer *answer, bool consistent)
 	brain_read_members(brain, answer);
 	brain_read_initialize(brain, answer);
 	brain_read_failsafe(brain, brain_find(brain, answer, "failsafe"));
+	brain_read_orders(brain, answer, brain_find(brain, answer, "failover"));
 	brain_observe(brain, answer, consistent);
 	brain->known = true;
 	brain->read_at = answer->received_at;
@@ -634,6 +636,7 @@ pgha_brain_view(HaBrain *brain, HaTime now, HaView *view)
 		   sizeof(HaMember) * (size_t) brain->nmembers);
 	if (brain->member_landed)
 		view->ballot = brain->member_sent.member.ballot;
+	view->order = brain->order;
 	brain_view_lease(brain, now, view);
 }
 

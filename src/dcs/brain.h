@@ -42,6 +42,7 @@ typedef struct HaBrainConfig
 	const char *state_dir;
 	HaConsul   *consul;			/* borrowed */
 	const HaTimeouts *timeouts; /* until `config` is read; NULL = defaults */
+	const char *credentials;	/* for other members' launchers; NULL = none */
 	HaReport	report;
 	void	   *arg;
 } HaBrainConfig;
@@ -52,6 +53,7 @@ typedef struct HaLeaderWrite
 	HaLsn		optime;
 	uint32_t	timeline;		/* 0 = not known */
 	bool		promotes;		/* a takeover: the instance is a standby */
+	bool		ordered;		/* a takeover: an operator wants it */
 	bool		paused;
 	uint64_t	sysid;			/* restores `initialize` if it is absent */
 	char	   *history;		/* the caller's; NULL = leave the key alone */
@@ -97,6 +99,19 @@ extern const HaConfigDoc *pgha_brain_config(const HaBrain *brain,
 											uint64_t *index);
 extern const HaHistoryDoc *pgha_brain_history(const HaBrain *brain);
 extern const HaStatusDoc *pgha_brain_status(const HaBrain *brain);
+
+/* The `failover` key and the folder of jobs, as they were read last. */
+typedef struct HaJobKey
+{
+	char		id[HA_JOB_ID_MAX + 1];
+	uint64_t	index;
+	HaTime		seen_at;		/* when this process read it first */
+	json_t	   *document;		/* an object */
+} HaJobKey;
+
+extern const HaOrder *pgha_brain_order(const HaBrain *brain);
+extern uint64_t pgha_brain_order_index(const HaBrain *brain);	/* 0 = absent */
+extern const HaJobKey *pgha_brain_jobs(const HaBrain *brain, int *njobs);
 extern uint64_t pgha_brain_answers(const HaBrain *brain);	/* ever got */
 extern const char *pgha_brain_session(const HaBrain *brain);
 extern const char *pgha_brain_trouble(const HaBrain *brain);	/* "" = none */

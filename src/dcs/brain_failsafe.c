@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "dcs/json.h"
+#include "dcs/peer.h"
 
 /*
  * A member whose key has been away for so many ttl is no longer counted on: not
@@ -146,21 +147,15 @@ failsafe_answered(void *arg, const HaHttpAnswer *answer)
 				 ask->name, answer->ok ? answer->body : answer->error);
 }
 
-/* "http://host:8008/patroni" -> "http://host:8008/failsafe" */
-static bool
-failsafe_url(const HaBrain *brain, const char *name, char *url, size_t size)
+static const char *
+failsafe_api_url(const HaBrain *brain, const char *name)
 {
 	for (int i = 0; i < brain->nmembers; i++)
 	{
-		const char *api_url = brain->members[i].api_url;
-		const char *path = strrchr(api_url, '/');
-
-		if (strcmp(brain->members[i].name, name) == 0 && path != NULL &&
-			path > strstr(api_url, "//") + 1)
-			return snprintf(url, size, "%.*s/failsafe",
-							(int) (path - api_url), api_url) < (int) size;
+		if (strcmp(brain->members[i].name, name) == 0)
+			return brain->members[i].api_url;
 	}
-	return false;
+	return "";
 }
 
 static void
@@ -168,33 +163,21 @@ failsafe_ask(HaBrain *brain, BrainAsk *ask, const char *name)
 {
 	HaHttp	   *http = pgha_consul_http(brain->config.consul);
 	const HaFailsafe *failsafe = &brain->lease.failsafe;
-	char		url[HA_ADDRESS_MAX + 16];
-	HaHttpRequest request = {.method = "POST",.url = url,
-		.timeout_ms = brain_timeout_ms(brain)
-	};
-	char	   *body = NULL;
-	json_t	   *object;
 
 	pgha_http_cancel(http, ask->id);
 	memset(ask, 0, sizeof(*ask));
 	ask->brain = brain;
 	ask->seq = failsafe->seq;
 	snprintf(ask->name, sizeof(ask->name), "%s", name);
-	object = json_pack("{s:s, s:s, s:I, s:I, s:I}",
-					   "scope", brain->config.scope, "name", brain->name,
-					   "term", (json_int_t) brain->lease.my_term,
-					   "seq", (json_int_t) failsafe->seq,
-					   "ttl_ms", (json_int_t) failsafe->ttl_ms);
-	if (object != NULL && failsafe_url(brain, name, url, sizeof(url)))
-		body = json_dumps(object, JSON_COMPACT);
-	json_decref(object);
-	if (body != NULL)
-	{
-		request.body = body;
-		request.body_len = strlen(body);
-		ask->id = pgha_http_start(http, &request, failsafe_answered, ask);
-	}
-	free(body);
+	ask->id = pgha_peer_post(http, failsafe_api_url(brain, name), "/failsafe",
+							 json_pack("{s:s, s:s, s:I, s:I, s:I}",
+									   "scope", brain->config.scope,
+									   "name", brain->name,
+									   "term", (json_int_t) brain->lease.my_term,
+									   "seq", (json_int_t) failsafe->seq,
+									   "ttl_ms", (json_int_t) failsafe->ttl_ms),
+							 brain->config.credentials, brain_timeout_ms(brain),
+							 failsafe_answered, ask);
 	if (ask->id == 0)
 		pgha_lease_failsafe_answer(&brain->lease, ask->seq, name, false);
 }

@@ -88,6 +88,12 @@ struct HaBrain
 	HaTime		ours_since;
 	HaTimeouts	timeouts;
 
+	/* what operators ask for */
+	uint64_t	order_index;	/* 0 = absent */
+	HaOrder		order;
+	int			njobs;
+	HaJobKey	jobs[HA_JOBS_MAX];
+
 	/* lease writes */
 	BrainRequest write;
 	HaTime		heartbeat_due;
@@ -116,6 +122,11 @@ extern bool brain_failsafe_mode(const HaBrain *brain);
 extern void brain_list_electorate(HaBrain *brain);
 extern char *brain_failsafe_text(const HaBrain *brain);
 extern void brain_failsafe_cancel(HaBrain *brain);
+
+/* brain_order.c */
+extern void brain_read_orders(HaBrain *brain, const HaConsulAnswer *answer,
+							  const HaConsulKey *failover);
+extern void brain_forget_jobs(HaBrain *brain);
 
 /* brain_member.c */
 extern void brain_session_lost(HaBrain *brain);

@@ -252,6 +252,7 @@ brain_takeover(HaBrain *brain, const HaLeaderWrite *write, const char *config,
 
 	brain->lease.timeline = write->timeline;
 	brain->lease.promotes = write->promotes;
+	brain->lease.ordered = write->ordered;
 	brain_list_electorate(brain);
 	if (!brain->session_held || brain->write.id != 0 ||
 		!brain_reserve_seq(brain) || !brain_claim_term(brain) ||

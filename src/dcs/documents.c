@@ -1,6 +1,6 @@
 /*
  * documents.c
- *	  The documents of the cluster: status, history, failover, initialize.
+ *	  The documents of the cluster: status, history, initialize.
  *
  * They decide who leads and are read strictly: a document with a part that
  * makes no sense is refused whole.
@@ -359,77 +359,8 @@ pgha_history_timelines(const HaHistoryDoc *history, HaTimelines *timelines)
 }
 
 /*
- * failover and initialize
+ * initialize
  */
-
-/* What Patroni wrote before it wrote JSON: "leader:candidate". */
-static bool
-failover_read_legacy(const char *text, size_t len, HaFailoverDoc *failover,
-					 char *why)
-{
-	const char *colon = memchr(text, ':', len);
-	size_t		leader_len = colon ? (size_t) (colon - text) : 0;
-	size_t		member_len = colon ? len - leader_len - 1 : 0;
-
-	for (size_t i = 0; i < len; i++)
-	{
-		if (text + i != colon && !(text[i] >= 'a' && text[i] <= 'z') &&
-			!(text[i] >= 'A' && text[i] <= 'Z') &&
-			!(text[i] >= '0' && text[i] <= '9') &&
-			(text[i] == '\0' || strchr("_-.", text[i]) == NULL))
-			colon = NULL;
-		if (colon == NULL)
-			return pgha_why(why, "is neither JSON nor leader:candidate");
-	}
-	if (leader_len > HA_NAME_MAX || member_len > HA_NAME_MAX)
-		return pgha_why(why, "names a member that cannot be");
-	memcpy(failover->leader, text, leader_len);
-	memcpy(failover->member, colon + 1, member_len);
-	return true;
-}
-
-static bool
-failover_read(const json_t *document, HaFailoverDoc *failover, char *why)
-{
-	if (!json_is_object(document))
-		return pgha_why(why, "is not an object");
-	if (!pgha_json_get_name(document, "leader", failover->leader,
-							sizeof(failover->leader)) ||
-		!pgha_json_get_name(document, "member", failover->member,
-							sizeof(failover->member)))
-		return pgha_why(why, "names a member that cannot be");
-	if (!pgha_json_get_name(document, "scheduled_at", failover->scheduled_at,
-							sizeof(failover->scheduled_at)))
-		return pgha_why(why, "scheduled_at is not a time");
-	return true;
-}
-
-bool
-pgha_failover_parse(const char *text, size_t len, HaFailoverDoc *failover,
-					char *why)
-{
-	json_t	   *document;
-	bool		ok;
-
-	memset(failover, 0, sizeof(*failover));
-	why[0] = '\0';
-	if (len == 0)
-		return true;
-	document = pgha_json_load(text, len, why);
-	if (document != NULL)
-	{
-		ok = failover_read(document, failover, why);
-		json_decref(document);
-	}
-	else
-		ok = len <= HA_DOCUMENT_MAX &&
-			failover_read_legacy(text, len, failover, why);
-	if (!ok)
-		memset(failover, 0, sizeof(*failover));
-	failover->present = failover->leader[0] != '\0' ||
-		failover->member[0] != '\0';
-	return ok;
-}
 
 uint64_t
 pgha_initialize_parse(const char *text, size_t len)

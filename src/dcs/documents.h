@@ -113,17 +113,32 @@ extern char *pgha_history_print(const HaHistoryDoc *history);
 extern void pgha_history_timelines(const HaHistoryDoc *history,
 								   HaTimelines *timelines);
 
-/* failover: {"leader","member","scheduled_at"}; {} is none */
-typedef struct HaFailoverDoc
-{
-	bool		present;
-	char		leader[HA_NAME_MAX + 1];
-	char		member[HA_NAME_MAX + 1];
-	char		scheduled_at[40];
-} HaFailoverDoc;
+/*
+ * failover: {"leader","member","scheduled_at"}, and what pg_ha adds: "pg_ha":
+ * {"job","asked_by","timeout_ms","begun"}.  {} is none.
+ */
+extern bool pgha_order_parse(const char *text, size_t len, HaOrder *order,
+							 char *why);
+extern char *pgha_order_print(const HaOrder *order);
 
-extern bool pgha_failover_parse(const char *text, size_t len,
-								HaFailoverDoc *failover, char *why);
+/*
+ * pg_ha/jobs/<id>:
+ *	{"kind":"switchover"|"failover"|"restart", "state":"scheduled"|"running"|
+ *	 "done"|"failed"|"cancelled", "asked_by":"member", "asked_at":"...",
+ *	 "scheduled_at":"...", "finished_at":"...", "message":"...",
+ *	 "timeout_ms":N, "pending_only":bool, "role":"primary"|"replica",
+ *	 "version_below":N, "members":[{"name","state":"todo"|"asked"|"done"|
+ *	 "skipped","before":N,"rounds":N}], "result":{...}}
+ * Only restarts are driven by what is in it.
+ */
+extern bool pgha_restart_parse(const char *id, const json_t *document,
+						   HaRestart *restart);
+extern const char *pgha_entry_state_name(HaEntryState state);
+extern bool pgha_job_is_open(const json_t *document);
+
+/* "2026-01-31 10:00:00.5+02:00", "...T...Z": ms since the epoch. */
+extern bool pgha_time_parse(const char *text, int64_t *ms);
+extern void pgha_time_print(int64_t ms, char *text, size_t size);
 
 /* initialize: a decimal system identifier of at least 10 digits; else 0 */
 extern uint64_t pgha_initialize_parse(const char *text, size_t len);

@@ -78,6 +78,7 @@ member_read(const json_t *document, HaMember *member)
 	const json_t *mark = json_object_get(document, "pg_ha");
 	char		role[HA_NAME_MAX + 1] = "";
 	uint64_t	tli = 0;
+	uint64_t	version = 0;
 
 	pgha_json_get_text(document, "conn_url", member->conn_url,
 					   sizeof(member->conn_url));
@@ -103,6 +104,11 @@ member_read(const json_t *document, HaMember *member)
 	if (member->pgha)
 	{
 		pgha_json_get_bool(mark, "launcher", &member->launcher);
+		pgha_json_get_number(mark, "started", &member->started);
+		pgha_json_get_bool(mark, "fell_back", &member->fell_back);
+		if (pgha_json_get_number(mark, "server_version", &version) &&
+			version <= INT32_MAX)
+			member->server_version = (int) version;
 		ballot_parse(json_object_get(mark, "ballot"), &member->ballot);
 	}
 }
@@ -158,6 +164,11 @@ set_mark(json_t *document, const HaMember *member)
 		return 0;
 	mark = pgha_json_object();
 	failed |= pgha_json_set_bool(mark, "launcher", member->launcher);
+	failed |= pgha_json_set_known_number(mark, "started", member->started);
+	failed |= pgha_json_set_known_number(mark, "server_version",
+										 (uint64_t) member->server_version);
+	if (member->fell_back)
+		failed |= pgha_json_set_bool(mark, "fell_back", true);
 	if (member->ballot.present)
 	{
 		ballot = pgha_json_object();

@@ -156,6 +156,10 @@ act_render_for_start(HaLauncher *launcher, bool as_primary, char *why)
 	if (launcher->files_worked && as_primary && launcher->started_primary &&
 		launcher->files_index == launcher->config_index)
 		return true;
+	/* those of the configuration that did not start are not tried again */
+	if (launcher->fell_back && launcher->bad_index == launcher->config_index)
+		return true;
+	launcher->fell_back = false;
 	launcher->files_worked = false;
 	launcher->files_index = launcher->config_index;
 	return launcher_render(launcher, as_primary, why) &&
@@ -181,7 +185,8 @@ act_start(HaLauncher *launcher, bool as_primary)
 		launcher->start_pending = true;
 		launcher->started_primary = as_primary;
 		launcher->stopping = false;
-		launcher->rejoin_requested = false;
+		launcher->stop = HA_STOP_NONE;
+		launcher->handover[0] = '\0';
 		launcher->wal_end = HA_WAL_END_UNKNOWN;
 		launcher_event(launcher, launcher->decision.rule,
 					   pgha_action_name(launcher->decision.action),
@@ -269,6 +274,8 @@ act_clone_done(void *arg, const char *why, const char *hint)
 	HaLauncher *launcher = arg;
 
 	launcher->job = NULL;
+	/* if nothing is lost yet, what is there is started again */
+	launcher->stop = HA_STOP_NONE;
 	if (why != NULL)
 	{
 		act_job_failed(launcher, "could not clone the leader", why, hint);
@@ -604,6 +611,15 @@ launcher_act(HaLauncher *launcher)
 		case HA_ACTION_PUBLISH_BALLOT:
 		case HA_ACTION_FOLLOW:
 		case HA_ACTION_REJOIN:
+		case HA_ACTION_END_ORDER:
+		case HA_ACTION_CHECKPOINT:
+		case HA_ACTION_BEGIN_ORDER:
+		case HA_ACTION_HAND_OVER:
+		case HA_ACTION_END_RESTART:
+		case HA_ACTION_MARK_BACK:
+		case HA_ACTION_MARK_SKIPPED:
+		case HA_ACTION_MARK_ASKED:
+		case HA_ACTION_TELL_RESTART:
 			break;
 	}
 }

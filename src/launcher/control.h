@@ -8,14 +8,14 @@
  *	worker to launcher
  *		{"type":"hello","version":1,"pid":N,"postmaster":N}
  *		{"type":"state", ...}	when something changed, or each second; see below
- *		{"type":"act","action":"promote"|"rejoin"|"kill","rule":N,"why":"...",
- *		 "target":"member","timeline":N,"claimed":N}
+ *		{"type":"act","action":"promote"|"rejoin"|"kill"|"restart"|"hand over",
+ *		 "rule":N,"why":"...","target":"member","timeline":N,"claimed":N}
  *		{"type":"failsafe","id":N,"accepted":bool}	the answer to that
  *		{"type":"config","config":{...},"index":N}	to be rendered, reloaded
  *
  *	launcher to worker
  *		{"type":"hello","version":1,"pid":N}
- *		{"type":"alive"}		each second
+ *		{"type":"alive","fell_back":bool}	each second
  *		{"type":"failsafe","id":N,"term":N,"seq":N,"ttl_ms":N}	asked by REST
  *		{"type":"done","action":"...","error":"..."}	error absent = done
  *		{"type":"applied","index":N,"left_out":{"name":"why"}}
@@ -29,7 +29,7 @@
  *		"session":"...", "leader":"name", "leader_timeline":N, "ttl_ms":N,
  *		"consul_seen":N (s since the epoch, 0 = never), "optime":N,
  *		"pending_restart":bool, "sysid":"N", "started":"timestamp",
- *		"server_version":150006, "replication":[{...}], "rule":N
+ *		"started_us":N, "server_version":150006, "rule":N
  *
  * A newer version is answered with {"type":"error","error":"..."} and closed.
  */

@@ -185,7 +185,8 @@ gather_instance(const HaLauncher *launcher, HaView *view)
 	view->starts_failed = launcher->starts_failed;
 	view->retry_at = launcher->retry_at;
 	view->stop_requested = launcher->stop_requested;
-	view->rejoin_requested = launcher->rejoin_requested;
+	view->stop = launcher->stop;
+	memcpy(view->handover, launcher->handover, sizeof(view->handover));
 	if (launcher->instance == HA_INSTANCE_DOWN ||
 		launcher->instance == HA_INSTANCE_CRASHED ||
 		launcher->instance == HA_INSTANCE_STOPPING)

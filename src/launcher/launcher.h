@@ -6,6 +6,7 @@
  *		loop.c		the one poll, signals, messages of the worker
  *		gather.c	facts about the instance and its directory into a view
  *		act.c		carries a decision out: processes, jobs, files
+ *		asked.c		what others ask of this node by REST
  *		offline.c	--status, --show-config, --edit-config
  *
  * The launcher is the hands always, and a brain only while no worker is
@@ -65,6 +66,8 @@ typedef struct HaLauncher
 	bool		started_primary;
 	bool		files_worked;	/* the rendered files started the last instance */
 	uint64_t	files_index;	/* ... and are of this configuration */
+	bool		fell_back;		/* to files that worked, from those of bad_index */
+	uint64_t	bad_index;
 	HaWalEnd	wal_end;
 	HaLsn		wal_end_lsn;
 	bool		fresh;
@@ -75,7 +78,10 @@ typedef struct HaLauncher
 	/* requests */
 	bool		stop_requested;
 	HaTime		stop_at;
-	bool		rejoin_requested;
+	HaStop		stop;			/* of the view, as is handover */
+	char		handover[HA_NAME_MAX + 1];
+	int			restart_ask;	/* a POST that waits for a restart; 0 = none */
+	bool		restart_ended;	/* ... the old postmaster has */
 	bool		kill_requested; /* by the worker */
 	bool		reload_requested;
 	bool		child_ended;
@@ -106,6 +112,11 @@ extern bool launcher_render(HaLauncher *launcher, bool as_primary, char *why);
 extern const HaTimeouts *launcher_first_timeouts(HaLauncher *launcher);
 extern void launcher_apply_config(HaLauncher *launcher, json_t *document,
 								  uint64_t index);
+
+/* asked.c */
+extern void launcher_asked(void *arg, HaRestAsk *ask, HaRestReply *reply);
+extern void launcher_restarted(HaLauncher *launcher, bool well);
+extern void launcher_waits(HaLauncher *launcher, int ask, bool accepted);
 
 /* offline.c */
 extern int	launcher_status(const HaNode *node);

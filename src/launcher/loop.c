@@ -98,6 +98,21 @@ loop_answer(HaLauncher *launcher, const char *action, const char *error)
 	json_decref(message);
 }
 
+/* What stops it already goes on; a rejoin comes before everything. */
+static bool
+loop_stop_for(HaLauncher *launcher, HaStop stop, const char *to, char *why)
+{
+	if (stop != HA_STOP_REJOIN && launcher->stop != HA_STOP_NONE)
+	{
+		snprintf(why, HA_WHY_MAX, "the instance is being stopped already");
+		return false;
+	}
+	launcher->stop = stop;
+	snprintf(launcher->handover, sizeof(launcher->handover), "%s",
+			 to != NULL ? to : "");
+	return true;
+}
+
 static void
 loop_worker_acts(HaLauncher *launcher, json_t *message)
 {
@@ -121,7 +136,14 @@ loop_worker_acts(HaLauncher *launcher, json_t *message)
 			pgha_postmaster_promote(&launcher->postmaster, launcher->node,
 									error);
 	else if (strcmp(action, "rejoin") == 0)
-		done = launcher->rejoin_requested = true;
+		done = loop_stop_for(launcher, HA_STOP_REJOIN, "", error);
+	else if (strcmp(action, "restart") == 0)
+		done = loop_stop_for(launcher, HA_STOP_RESTART, "", error);
+	else if (strcmp(action, "hand over") == 0)
+		done = loop_stop_for(launcher, HA_STOP_HANDOVER,
+							 json_string_value(json_object_get(message,
+															   "target")),
+							 error);
 	else if (strcmp(action, "kill") == 0)
 		done = launcher->kill_requested = true;
 	loop_answer(launcher, action, done ? NULL : error);
@@ -162,12 +184,13 @@ loop_message(void *arg, const char *type, json_t *message)
 		{
 			launcher->served_at = launcher->heard_at;
 			launcher->crashes = 0;
+			launcher_restarted(launcher, true);
 		}
 	}
 	else if (strcmp(type, "failsafe") == 0)
-		pgha_rest_reply(launcher->rest, (int)
-						json_integer_value(json_object_get(message, "id")),
-						json_is_true(json_object_get(message, "accepted")));
+		launcher_waits(launcher, (int)
+					   json_integer_value(json_object_get(message, "id")),
+					   json_is_true(json_object_get(message, "accepted")));
 	else if (strcmp(type, "act") == 0)
 		loop_worker_acts(launcher, message);
 	else if (strcmp(type, "config") == 0)
@@ -213,6 +236,20 @@ loop_describe_exit(int status, char *text, size_t size)
 		snprintf(text, size, "exit code %d", WEXITSTATUS(status));
 }
 
+/* A first start that fails has nothing to do with what was changed. */
+static void
+loop_fell_back(HaLauncher *launcher, const char *how)
+{
+	char		what[256];
+
+	snprintf(what, sizeof(what), "the instance did not start (%s): it is "
+			 "started with the last configuration that worked", how);
+	launcher->fell_back = true;
+	launcher->bad_index = launcher->config_index;
+	launcher_log(HA_REPORT_WARNING, "%s", what);
+	launcher_event(launcher, 0, "fell back", what);
+}
+
 static void
 loop_postmaster_ended(HaLauncher *launcher)
 {
@@ -229,13 +266,14 @@ loop_postmaster_ended(HaLauncher *launcher)
 		launcher->files_worked = false;
 		launcher->retry_at = pgha_now() +
 			(int64_t) launcher->starts_failed * 1000 * HA_NS_PER_MS;
+		launcher_restarted(launcher, false);
 		if (!pgha_render_fall_back(launcher->node, why))
 			launcher_log(HA_REPORT_DEBUG, "no configuration to fall back to: %s",
 						 why);
 		else
-			launcher_log(HA_REPORT_WARNING,
-						 "falling back to the last configuration that worked");
+			loop_fell_back(launcher, how);
 	}
+	launcher->restart_ended = true;
 	launcher->start_pending = false;
 	launcher->stopping = false;
 	launcher->kill_requested = false;
@@ -365,7 +403,9 @@ loop_speak(HaLauncher *launcher, HaTime now)
 		now < launcher->spoke_at + LOOP_IDLE_MS * HA_NS_PER_MS)
 		return;
 	launcher->spoke_at = now;
-	(void) pgha_control_send(launcher->server, json_pack("{s:s}", "type", "alive"));
+	(void) pgha_control_send(launcher->server,
+							 json_pack("{s:s, s:b}", "type", "alive",
+									   "fell_back", launcher->fell_back));
 }
 
 static void
@@ -480,27 +520,6 @@ loop_round(HaLauncher *launcher, int signal_fd)
 	pgha_rest_process(launcher->rest);
 }
 
-/* A leader asks this member to wait: the brain's word counts. */
-static HaRestWord
-loop_asked_to_wait(void *arg, const HaRestAsk *ask)
-{
-	HaLauncher *launcher = arg;
-
-	if (pgha_control_connected(launcher->server))
-		return pgha_control_send(launcher->server,
-								 json_pack("{s:s, s:i, s:I, s:I, s:I}",
-										   "type", "failsafe", "id", ask->id,
-										   "term", (json_int_t) ask->term,
-										   "seq", (json_int_t) ask->seq,
-										   "ttl_ms",
-										   (json_int_t) ask->ttl_ms)) ?
-			HA_REST_LATER : HA_REST_NOBODY;
-	if (launcher->brain == NULL)
-		return HA_REST_NOBODY;
-	return pgha_brain_accept(launcher->brain, ask->term, ask->seq,
-							 ask->ttl_ms) ? HA_REST_ACCEPTED : HA_REST_REFUSED;
-}
-
 /* An instance that already runs is adopted: its processes hold the lock. */
 static bool
 loop_adopt(HaLauncher *launcher, char *why)
@@ -540,7 +559,7 @@ loop_open(HaLauncher *launcher, char *why)
 									 why);
 	if (launcher->rest == NULL)
 		return false;
-	pgha_rest_on_failsafe(launcher->rest, loop_asked_to_wait, launcher);
+	pgha_rest_on_post(launcher->rest, launcher_asked, launcher);
 	return loop_adopt(launcher, why);
 }
 

@@ -22,6 +22,7 @@
 
 #include "dcs/http.h"
 #include "dcs/json.h"
+#include "dcs/peer.h"
 #include "dcs/state.h"
 #include "launcher/rest_private.h"
 
@@ -35,7 +36,8 @@
 struct HaRest
 {
 	HaRestView	view;
-	HaRestFailsafe failsafe;
+	HaRestPosts posts;
+	char	   *credentials;	/* the header that a POST needs; "" = none */
 	struct MHD_Daemon *daemon;
 	char	   *cert;
 	char	   *key;
@@ -174,30 +176,58 @@ answer_unsupported(struct MHD_Connection *connection, const char *method)
 }
 
 static Result
-answer_failsafe(HaRest *rest, struct MHD_Connection *connection,
-				HaRestPost *post)
+answer_text(struct MHD_Connection *connection, unsigned status,
+			const char *text)
 {
-	static const struct
-	{
-		unsigned	status;
-		const char *text;
-	}			words[] = {
-		[HA_REST_ACCEPTED] = {MHD_HTTP_OK, "Accepted"},
-		[HA_REST_REFUSED] = {MHD_HTTP_INTERNAL_SERVER_ERROR,
-		"Refused: this member knows of a later leadership"},
-		[HA_REST_NOBODY] = {MHD_HTTP_SERVICE_UNAVAILABLE, "Nobody to ask"},
-		[HA_REST_UNREADABLE] = {MHD_HTTP_BAD_REQUEST,
-		"Not a request of a leader of this cluster"},
-	};
-	HaRestWord	word;
-	char	   *text;
+	char	   *copy = strdup(text);
 
-	if (!pgha_rest_post_answer(post, pgha_node_get(rest->view.node,
-												   "pg_ha.scope"), &word))
-		return MHD_YES;
-	text = strdup(words[word].text);
-	return text ? answer(connection, words[word].status, "text/plain", text) :
-		MHD_NO;
+	return copy ? answer(connection, status, "text/plain", copy) : MHD_NO;
+}
+
+static Result
+answer_post(struct MHD_Connection *connection, const char *url,
+			HaRestPost *post)
+{
+	const HaRestReply *reply = pgha_rest_post_answer(post, url);
+
+	return reply == NULL ? MHD_YES :
+		answer_text(connection, (unsigned) reply->status, reply->text);
+}
+
+static const char *
+given_credentials(struct MHD_Connection *connection)
+{
+	return MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+									   MHD_HTTP_HEADER_AUTHORIZATION);
+}
+
+static bool
+is_denied(const HaRest *rest, struct MHD_Connection *connection)
+{
+	const char *given = given_credentials(connection);
+
+	return rest->credentials[0] != '\0' &&
+		!pgha_credentials_match(rest->credentials, given ? given : "");
+}
+
+static Result
+answer_denied(struct MHD_Connection *connection)
+{
+	const char *text = given_credentials(connection) ? "not authenticated" :
+		"no auth header received";
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(strlen(text), (void *) (uintptr_t) text,
+										MHD_RESPMEM_PERSISTENT);
+	Result		result = MHD_NO;
+
+	if (!response)
+		return MHD_NO;
+	if (MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
+								"Basic realm=\"Patroni\"") == MHD_YES)
+		result = MHD_queue_response(connection, MHD_HTTP_UNAUTHORIZED,
+									response);
+	MHD_destroy_response(response);
+	return result;
 }
 
 /* The request's own memory, if it has any: only a POST that is understood. */
@@ -213,6 +243,21 @@ completed(void *arg, struct MHD_Connection *connection, void **request,
 	*request = NULL;
 }
 
+static bool
+is_post(const char *method, const char *url)
+{
+	static const char *const paths[] = {
+		"/failsafe", "/restart", "/reload", "/reinitialize"
+	};
+
+	if (strcmp(method, MHD_HTTP_METHOD_POST) != 0)
+		return false;
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		if (strcmp(paths[i], url) == 0)
+			return true;
+	return false;
+}
+
 /* Called once with the headers, then with what a body brings, then to answer */
 static Result
 handle(void *arg, struct MHD_Connection *connection, const char *url,
@@ -220,25 +265,26 @@ handle(void *arg, struct MHD_Connection *connection, const char *url,
 	   size_t *data_len, void **request)
 {
 	HaRest	   *rest = arg;
-	bool		failsafe = strcmp(method, MHD_HTTP_METHOD_POST) == 0 &&
-		strcmp(url, "/failsafe") == 0;
+	bool		post = is_post(method, url);
 
 	if (*request == NULL)
 	{
 		*request = &request_begun;
-		if (failsafe)
-			*request = pgha_rest_post_begin(&rest->failsafe, connection);
+		if (post && !is_denied(rest, connection))
+			*request = pgha_rest_post_begin(&rest->posts, connection);
 		return *request != NULL ? MHD_YES : MHD_NO;
 	}
 	if (*data_len > 0)
 	{
-		if (failsafe)
+		if (*request != &request_begun)
 			pgha_rest_post_body(*request, data, *data_len);
 		*data_len = 0;
 		return MHD_YES;
 	}
-	if (failsafe)
-		return answer_failsafe(rest, connection, *request);
+	if (*request != &request_begun)
+		return answer_post(connection, url, *request);
+	if (post)
+		return answer_denied(connection);
 	if (strcmp(method, MHD_HTTP_METHOD_GET) == 0)
 		return answer_get(rest, connection, url, true);
 	if (strcmp(method, MHD_HTTP_METHOD_HEAD) == 0 ||
@@ -312,6 +358,14 @@ read_pem(const HaNode *node, const char *setting, char **text, char *why)
 	return *text != NULL;
 }
 
+static char *
+read_credentials(const HaNode *node, char *why)
+{
+	return pgha_credentials(pgha_node_get(node, "pg_ha.restapi_username"),
+							pgha_node_get(node, "pg_ha.restapi_password_file"),
+							why);
+}
+
 static bool
 start_daemon(HaRest *rest, int fd, char *why)
 {
@@ -358,7 +412,9 @@ pgha_rest_start(const HaNode *node, const HaRestState *state, char *why)
 		pgha_why(why, "out of memory");
 		return NULL;
 	}
-	if (pgha_rest_view_init(&rest->view, node, state, why) &&
+	rest->credentials = read_credentials(node, why);
+	if (rest->credentials != NULL &&
+		pgha_rest_view_init(&rest->view, node, state, why) &&
 		read_pem(node, "pg_ha.restapi_cert_file", &rest->cert, why) &&
 		read_pem(node, "pg_ha.restapi_key_file", &rest->key, why) &&
 		read_pem(node, "pg_ha.restapi_ca_file", &rest->ca, why))
@@ -377,8 +433,14 @@ pgha_rest_reload(HaRest *rest, const HaNode *node)
 {
 	HaRestView	view;
 	char		why[HA_WHY_MAX];
+	char	   *credentials = read_credentials(node, why);
 
-	/* without memory the old ones stay */
+	/* without memory, or the file, the old ones stay */
+	if (credentials != NULL)
+	{
+		free(rest->credentials);
+		rest->credentials = credentials;
+	}
 	if (pgha_rest_view_init(&view, node, rest->view.state, why))
 	{
 		pgha_rest_view_release(&rest->view);
@@ -394,11 +456,12 @@ pgha_rest_stop(HaRest *rest)
 	if (rest->daemon)
 	{
 		/* a suspended connection would be waited for */
-		pgha_rest_failsafe_expire(&rest->failsafe, HA_TIME_NEVER);
+		pgha_rest_posts_expire(&rest->posts, HA_TIME_NEVER);
 		MHD_run(rest->daemon);
 		MHD_stop_daemon(rest->daemon);
 	}
 	pgha_rest_view_release(&rest->view);
+	free(rest->credentials);
 	free(rest->cert);
 	free(rest->key);
 	free(rest->ca);
@@ -419,7 +482,7 @@ pgha_rest_timeout_ms(const HaRest *rest)
 {
 	MHD_UNSIGNED_LONG_LONG timeout;
 
-	if (pgha_rest_failsafe_waits(&rest->failsafe))
+	if (pgha_rest_posts_wait(&rest->posts))
 		return SUSPENDED_CHECK_MS;
 	if (MHD_get_timeout(rest->daemon, &timeout) != MHD_YES)
 		return -1;
@@ -427,21 +490,21 @@ pgha_rest_timeout_ms(const HaRest *rest)
 }
 
 void
-pgha_rest_on_failsafe(HaRest *rest, HaRestAsked asked, void *arg)
+pgha_rest_on_post(HaRest *rest, HaRestAsked asked, void *arg)
 {
-	rest->failsafe.ask = asked;
-	rest->failsafe.arg = arg;
+	rest->posts.ask = asked;
+	rest->posts.arg = arg;
 }
 
 void
-pgha_rest_reply(HaRest *rest, int id, bool accepted)
+pgha_rest_reply(HaRest *rest, int id, int status, const char *text)
 {
-	pgha_rest_failsafe_reply(&rest->failsafe, id, accepted);
+	pgha_rest_posts_reply(&rest->posts, id, status, text);
 }
 
 void
 pgha_rest_process(HaRest *rest)
 {
-	pgha_rest_failsafe_expire(&rest->failsafe, pgha_now());
+	pgha_rest_posts_expire(&rest->posts, pgha_now());
 	MHD_run(rest->daemon);
 }

@@ -4,7 +4,8 @@
  *
  * Answers come from one HaRestState the loop keeps current; nothing here asks
  * anybody.  /primary is 200 only while the launcher's own copy of the lease's
- * deadline is ahead.  Formats: Patroni's REST API.
+ * deadline is ahead.  A POST needs the node's REST credentials, if it has any.
+ * Formats: Patroni's REST API.
  */
 #ifndef PGHA_REST_H
 #define PGHA_REST_H
@@ -12,6 +13,7 @@
 #include <jansson.h>
 
 #include "core/types.h"
+#include "dcs/documents.h"
 #include "launcher/node.h"
 
 typedef struct HaRest HaRest;
@@ -34,28 +36,28 @@ typedef struct HaRestState
 	HaLsn		optime;
 } HaRestState;
 
-/* POST /failsafe: what a leader asks of this member, and the brain's word. */
+/* how long a POST waits for its answer, unless whoever answers says more */
+#define HA_REST_REPLY_MS 1000
+
+/* What a POST asks of this node: its path and its body, {} if it has none. */
 typedef struct HaRestAsk
 {
 	int			id;
-	uint64_t	term;
-	uint64_t	seq;
-	int64_t		ttl_ms;
+	const char *path;			/* "/failsafe", "/restart", ... */
+	const json_t *body;			/* an object; borrowed */
+	int64_t		wait_ms;		/* for pgha_rest_reply; may be changed */
 } HaRestAsk;
 
-typedef enum HaRestWord
+typedef struct HaRestReply
 {
-	HA_REST_ACCEPTED,
-	HA_REST_REFUSED,
-	HA_REST_NOBODY,				/* there is no brain to ask */
-	HA_REST_UNREADABLE,
-	HA_REST_LATER,				/* pgha_rest_reply will say */
-} HaRestWord;
+	int			status;			/* of HTTP; 0 = pgha_rest_reply will say */
+	char		text[HA_WHY_MAX];
+} HaRestReply;
 
-typedef HaRestWord (*HaRestAsked) (void *arg, const HaRestAsk *ask);
+typedef void (*HaRestAsked) (void *arg, HaRestAsk *ask, HaRestReply *reply);
 
-extern void pgha_rest_on_failsafe(HaRest *rest, HaRestAsked asked, void *arg);
-extern void pgha_rest_reply(HaRest *rest, int id, bool accepted);
+extern void pgha_rest_on_post(HaRest *rest, HaRestAsked asked, void *arg);
+extern void pgha_rest_reply(HaRest *rest, int id, int status, const char *text);
 
 extern HaRest *pgha_rest_start(const HaNode *node, const HaRestState *state,
 							   char *why);

@@ -17,30 +17,30 @@ typedef struct HaRestView
 	json_t	   *tags;			/* an object */
 } HaRestView;
 
-/* rest_failsafe.c */
+/* rest_post.c */
 typedef struct HaRestPost HaRestPost;
-typedef struct HaRestFailsafe
+typedef struct HaRestPosts
 {
 	HaRestAsked ask;
 	void	   *arg;
 	int			last_id;
 	int			nposts;
 	HaRestPost *posts;
-} HaRestFailsafe;
+} HaRestPosts;
 
 struct MHD_Connection;
 /* NULL: no memory, or too many at once */
-extern HaRestPost *pgha_rest_post_begin(HaRestFailsafe *failsafe,
+extern HaRestPost *pgha_rest_post_begin(HaRestPosts *posts,
 										struct MHD_Connection *connection);
 extern void pgha_rest_post_body(HaRestPost *post, const char *data, size_t len);
-/* False: the connection is suspended, and will ask again. */
-extern bool pgha_rest_post_answer(HaRestPost *post, const char *scope,
-								  HaRestWord *word);
+/* NULL: the connection is suspended, and will ask again. */
+extern const HaRestReply *pgha_rest_post_answer(HaRestPost *post,
+												const char *path);
 extern void pgha_rest_post_end(HaRestPost *post);
-extern void pgha_rest_failsafe_reply(HaRestFailsafe *failsafe, int id,
-									 bool accepted);
-extern void pgha_rest_failsafe_expire(HaRestFailsafe *failsafe, HaTime now);
-extern bool pgha_rest_failsafe_waits(const HaRestFailsafe *failsafe);
+extern void pgha_rest_posts_reply(HaRestPosts *posts, int id, int status,
+								  const char *text);
+extern void pgha_rest_posts_expire(HaRestPosts *posts, HaTime now);
+extern bool pgha_rest_posts_wait(const HaRestPosts *posts);
 
 #define HA_REST_NO_LAG UINT64_MAX
 

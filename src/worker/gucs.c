@@ -25,6 +25,9 @@ char	   *pgha_guc_consul_key_file;
 char	   *pgha_guc_consul_datacenter;
 char	   *pgha_guc_restapi_listen;
 char	   *pgha_guc_restapi_connect_address;
+char	   *pgha_guc_restapi_username;
+char	   *pgha_guc_restapi_password_file;
+char	   *pgha_guc_restapi_cert_file;
 char	   *pgha_guc_superuser;
 char	   *pgha_guc_replication_user;
 char	   *pgha_guc_rewind_user;
@@ -55,6 +58,9 @@ static const struct
 	{"pg_ha.consul_datacenter", &pgha_guc_consul_datacenter},
 	{"pg_ha.restapi_listen", &pgha_guc_restapi_listen},
 	{"pg_ha.restapi_connect_address", &pgha_guc_restapi_connect_address},
+	{"pg_ha.restapi_username", &pgha_guc_restapi_username},
+	{"pg_ha.restapi_password_file", &pgha_guc_restapi_password_file},
+	{"pg_ha.restapi_cert_file", &pgha_guc_restapi_cert_file},
 	{"pg_ha.superuser", &pgha_guc_superuser},
 	{"pg_ha.replication_user", &pgha_guc_replication_user},
 	{"pg_ha.rewind_user", &pgha_guc_rewind_user},

@@ -17,7 +17,7 @@
 
 #include "core/types.h"
 
-#define HA_SHMEM_VERSION 2
+#define HA_SHMEM_VERSION 3
 #define HA_SHMEM_DOCUMENT_MAX (128 * 1024)
 
 /* JSON documents the worker publishes for the SQL functions */
@@ -26,6 +26,7 @@ typedef enum HaDocument
 	HA_DOCUMENT_STATUS,			/* one object */
 	HA_DOCUMENT_MEMBERS,		/* array of objects: columns of pg_ha_members */
 	HA_DOCUMENT_HISTORY,		/* array: columns of pg_ha_history */
+	HA_DOCUMENT_JOBS,			/* array: columns of pg_ha_jobs */
 	HA_DOCUMENTS,
 } HaDocument;
 

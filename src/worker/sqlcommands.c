@@ -22,9 +22,6 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
-/* what is written to Consul, with all retries, takes no longer */
-#define COMMAND_TIMEOUT_MS 30000
-
 /* how often a waiting session asks */
 #define COMMAND_ASK_MS 200
 
@@ -38,27 +35,40 @@ PG_FUNCTION_INFO_V1(pg_ha_pause_sql);
 PG_FUNCTION_INFO_V1(pg_ha_resume_sql);
 PG_FUNCTION_INFO_V1(pg_ha_wait_for_sql);
 
-/* An array of objects as rows of the calling function's OUT parameters. */
 static Datum
-command_rows(FunctionCallInfo fcinfo, const char *answer)
+sql_populate(FunctionCallInfo fcinfo, const char *answer,
+			 Datum (*populate) (FunctionCallInfo))
 {
-	LOCAL_FCINFO(rows, 1);
+	LOCAL_FCINFO(document, 1);
 	Datum		result;
 
-	InitFunctionCallInfoData(*rows, fcinfo->flinfo, 1, fcinfo->fncollation,
-							 fcinfo->context, fcinfo->resultinfo);
-	rows->args[0].value = pgha_sql_jsonb(answer);
-	rows->args[0].isnull = false;
-	result = jsonb_to_recordset(rows);
-	fcinfo->isnull = rows->isnull;
+	InitFunctionCallInfoData(*document, fcinfo->flinfo, 1,
+							 fcinfo->fncollation, fcinfo->context,
+							 fcinfo->resultinfo);
+	document->args[0].value = pgha_sql_jsonb(answer);
+	document->args[0].isnull = false;
+	result = populate(document);
+	fcinfo->isnull = document->isnull;
 	return result;
+}
+
+Datum
+pgha_sql_rows(FunctionCallInfo fcinfo, const char *answer)
+{
+	return sql_populate(fcinfo, answer, jsonb_to_recordset);
+}
+
+Datum
+pgha_sql_record(FunctionCallInfo fcinfo, const char *answer)
+{
+	return sql_populate(fcinfo, answer, jsonb_to_record);
 }
 
 Datum
 pg_ha_show_config_sql(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_DATUM(pgha_sql_jsonb(pgha_command("{\"command\": \"show_config\"}",
-											   COMMAND_TIMEOUT_MS)));
+											   HA_COMMAND_TIMEOUT_MS)));
 }
 
 static Datum
@@ -73,8 +83,8 @@ command_change_config(FunctionCallInfo fcinfo, const char *command,
 					 command, PG_GETARG_BOOL(1) ? "true" : "false", argument);
 	(void) JsonbToCString(&request, &document->root, VARSIZE(document));
 	appendStringInfoChar(&request, '}');
-	return command_rows(fcinfo, pgha_command(request.data,
-											 COMMAND_TIMEOUT_MS));
+	return pgha_sql_rows(fcinfo, pgha_command(request.data,
+											 HA_COMMAND_TIMEOUT_MS));
 }
 
 Datum
@@ -93,19 +103,19 @@ Datum
 pg_ha_pause_sql(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(strcmp(pgha_command("{\"command\": \"pause\"}",
-									   COMMAND_TIMEOUT_MS), "true") == 0);
+									   HA_COMMAND_TIMEOUT_MS), "true") == 0);
 }
 
 Datum
 pg_ha_resume_sql(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(strcmp(pgha_command("{\"command\": \"resume\"}",
-									   COMMAND_TIMEOUT_MS), "true") == 0);
+									   HA_COMMAND_TIMEOUT_MS), "true") == 0);
 }
 
 /* Months have 30 days here, as everywhere where an interval becomes a number. */
-static int64
-command_interval_ms(const Interval *interval)
+int64
+pgha_sql_interval_ms(const Interval *interval)
 {
 	int64		days = (int64) interval->month * DAYS_PER_MONTH + interval->day;
 	int64		ms;
@@ -131,7 +141,7 @@ command_missing(const char *condition)
 						   "{\"command\": \"condition\", \"condition\": ");
 	escape_json(&request, condition);
 	appendStringInfoChar(&request, '}');
-	return pgha_command(request.data, COMMAND_TIMEOUT_MS);
+	return pgha_command(request.data, HA_COMMAND_TIMEOUT_MS);
 }
 
 Datum
@@ -139,7 +149,7 @@ pg_ha_wait_for_sql(PG_FUNCTION_ARGS)
 {
 	char	   *condition = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	HaTime		begun_at = fence_now();
-	HaTime		until = begun_at + command_interval_ms(PG_GETARG_INTERVAL_P(1)) *
+	HaTime		until = begun_at + pgha_sql_interval_ms(PG_GETARG_INTERVAL_P(1)) *
 		HA_NS_PER_MS;
 	char	   *missing;
 

@@ -160,11 +160,13 @@ pg_ha_document_sql(PG_FUNCTION_ARGS)
 		which = HA_DOCUMENT_MEMBERS;
 	else if (strcmp(name, "history") == 0)
 		which = HA_DOCUMENT_HISTORY;
+	else if (strcmp(name, "jobs") == 0)
+		which = HA_DOCUMENT_JOBS;
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown document \"%s\"", name),
-				 errhint("Documents are \"members\" and \"history\".")));
+				 errhint("Documents are \"members\", \"history\" and \"jobs\".")));
 	if (sql_configured())
 		document = pgha_shmem_read(which);
 	PG_RETURN_DATUM(pgha_sql_jsonb(document != NULL ? document : "[]"));

@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "dcs/peer.h"
 #include "fence.h"
 #include "fmgr.h"
 #include "gucs.h"
@@ -141,6 +142,20 @@ worker_open_consul(HaWorker *worker)
 							   error != NULL ? error : "unknown")));
 }
 
+/* Without them other members refuse what this one asks; it can lead all the same. */
+static void
+worker_read_credentials(HaWorker *worker)
+{
+	char		why[HA_WHY_MAX];
+
+	worker->credentials = pgha_credentials(pgha_guc_restapi_username,
+										   pgha_guc_restapi_password_file, why);
+	if (worker->credentials == NULL)
+		ereport(LOG, (errmsg("pg_ha: warning: could not read the REST credentials: %s",
+							 why),
+					  errhidestmt(true)));
+}
+
 static void
 worker_open_brain(HaWorker *worker)
 {
@@ -154,6 +169,7 @@ worker_open_brain(HaWorker *worker)
 	config.name = pgha_guc_name;
 	config.state_dir = pgha_guc_state_directory;
 	config.consul = worker->consul;
+	config.credentials = worker->credentials;
 	config.report = worker_report;
 	config.arg = worker;
 	worker->brain = pgha_brain_create(&config, why);
@@ -192,6 +208,8 @@ static void
 worker_name_self(HaWorker *worker)
 {
 	const char *listen = pgha_guc_restapi_listen;
+	const char *scheme = pgha_guc_restapi_cert_file[0] != '\0' ? "https" :
+		"http";
 	char		host[HA_ADDRESS_MAX + 1];
 	int			port;
 	int			api_port = 8008;
@@ -208,14 +226,14 @@ worker_name_self(HaWorker *worker)
 			 pgha_guc_run_directory, pgha_guc_name);
 	if (pgha_guc_restapi_connect_address[0] != '\0')
 		snprintf(worker->api_url, sizeof(worker->api_url),
-				 "http://%s/patroni", pgha_guc_restapi_connect_address);
+				 "%s://%s/patroni", scheme, pgha_guc_restapi_connect_address);
 	else
 	{
 		char		unused[HA_ADDRESS_MAX + 1];
 
 		pgha_address_split(listen, unused, sizeof(unused), &api_port);
 		snprintf(worker->api_url, sizeof(worker->api_url),
-				 "http://%s:%d/patroni", host, api_port);
+				 "%s://%s:%d/patroni", scheme, host, api_port);
 	}
 }
 
@@ -227,6 +245,7 @@ worker_open(HaWorker *worker)
 	memset(worker, 0, sizeof(*worker));
 	worker_name_self(worker);
 	worker_read_tags(worker);
+	worker_read_credentials(worker);
 	worker_open_consul(worker);
 	worker_open_brain(worker);
 	worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

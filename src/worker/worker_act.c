@@ -25,6 +25,7 @@ act_leader_write(HaWorker *worker, HaLeaderWrite *write,
 	write->optime = view->lsn;
 	write->timeline = view->tli;
 	write->promotes = view->role != HA_ROLE_PRIMARY;
+	write->ordered = worker->decision.ordered;
 	write->sysid = view->sysid;
 	write->paused = worker->decision.paused;
 	write->nslots = -1;
@@ -98,13 +99,13 @@ act_end_permits(HaWorker *worker)
 				 pgha_rule(worker->decision.rule)->why, false);
 }
 
-static void
-act_ask_launcher(HaWorker *worker, const char *action)
+bool
+worker_ask_launcher(HaWorker *worker, const char *action)
 {
 	const HaRule *rule = pgha_rule(worker->decision.rule);
 
 	worker_event(worker, rule->id, action, rule->why, true);
-	(void) worker_link_send(worker,
+	return worker_link_send(worker,
 							json_pack("{s:s, s:s, s:i, s:s, s:s, s:i, s:i}",
 									  "type", "act", "action", action,
 									  "rule", rule->id, "why", rule->why,
@@ -117,7 +118,7 @@ static void
 act_promote(HaWorker *worker)
 {
 	worker->promoting = true;
-	act_ask_launcher(worker, "promote");
+	(void) worker_ask_launcher(worker, "promote");
 }
 
 /* Without a launcher nobody else would stop it. */
@@ -128,7 +129,7 @@ act_rejoin(HaWorker *worker)
 		return;
 	worker->rejoining = true;
 	if (worker->view.launcher_present)
-		act_ask_launcher(worker, "rejoin");
+		(void) worker_ask_launcher(worker, "rejoin");
 	else
 		kill(PostmasterPid, SIGINT);
 }
@@ -140,7 +141,7 @@ act_kill(HaWorker *worker)
 	if (worker->killing || !worker->view.launcher_present)
 		return;
 	worker->killing = true;
-	act_ask_launcher(worker, "kill");
+	(void) worker_ask_launcher(worker, "kill");
 }
 
 /* Point the receiver at a member; "" stops it. */
@@ -300,6 +301,19 @@ worker_act(HaWorker *worker)
 			break;
 		case HA_ACTION_KILL:
 			act_kill(worker);
+			break;
+		case HA_ACTION_END_ORDER:
+		case HA_ACTION_CHECKPOINT:
+		case HA_ACTION_BEGIN_ORDER:
+		case HA_ACTION_HAND_OVER:
+			worker_act_order(worker);
+			break;
+		case HA_ACTION_END_RESTART:
+		case HA_ACTION_MARK_BACK:
+		case HA_ACTION_MARK_SKIPPED:
+		case HA_ACTION_MARK_ASKED:
+		case HA_ACTION_TELL_RESTART:
+			worker_act_restart(worker);
 			break;
 		case HA_ACTION_WAIT:
 		case HA_ACTION_REFUSE:

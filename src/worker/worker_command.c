@@ -21,6 +21,13 @@ static const HaCommandKind kinds[] = {
 	{"pause", worker_config_run},
 	{"resume", worker_config_run},
 	{"condition", worker_condition_run},
+	{"switchover", worker_switchover_run},
+	{"failover", worker_switchover_run},
+	{"restart", worker_restart_run},
+	{"cancel", worker_cancel_run},
+	{"job", worker_job_run},
+	{"reload", worker_member_run},
+	{"reinit", worker_member_run},
 };
 
 static const HaCommandKind *

@@ -238,6 +238,8 @@ worker_gather(HaWorker *worker, HaTime now)
 		gather_watch_receiver();
 	}
 	view->promoting = worker->promoting;
+	worker_gather_order(worker);
+	worker_gather_restart(worker);
 	gather_own_history(worker, view);
 	gather_following(worker, view);
 

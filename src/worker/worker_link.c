@@ -46,6 +46,7 @@ link_close(HaWorker *worker, const char *why)
 	worker->config_sent = 0;
 	/* what was asked for may have been done: `promoting` stays until a new hello */
 	worker->rejoining = false;
+	worker->order.handing_over = worker->order.begun_here = false;
 	json_decref(worker->state_sent);
 	worker->state_sent = NULL;
 }
@@ -168,7 +169,10 @@ link_message(HaWorker *worker, json_t *message)
 		ereport(LOG, (errmsg("pg_ha: the launcher could not %s: %s",
 							 action != NULL ? action : "act", error)));
 		worker->promoting = worker->rejoining = false;
+		worker->order.handing_over = worker->order.begun_here = false;
 	}
+	else if (strcmp(type, "alive") == 0)
+		worker->fell_back = json_is_true(json_object_get(message, "fell_back"));
 }
 
 /* Take whole lines out of the buffer; a line that never ends closes it. */

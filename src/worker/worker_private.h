@@ -11,6 +11,10 @@
  *		worker_command.c	what backends ask for, until it is done
  *		worker_config.c		the cluster's configuration, shown and changed
  *		worker_wait.c		what an administrator may wait for
+ *		worker_job.c		documents of jobs
+ *		worker_order.c		an order to change the leader, carried out
+ *		worker_restart.c	a restart job, driven by the leader
+ *		worker_steer.c		switchover, restart, reinit, ... asked for by SQL
  */
 #ifndef PGHA_WORKER_PRIVATE_H
 #define PGHA_WORKER_PRIVATE_H
@@ -40,6 +44,32 @@ typedef struct HaLink
 	char	   *out;
 } HaLink;
 
+/* What this process knows of an order besides its key. */
+typedef struct HaOrderMemory
+{
+	uint64_t	index;			/* of the key, before it was begun */
+	int			write_id;		/* a change of it under way; 0 = none */
+	uint64_t	written;		/* the index it was made from: to be read anew */
+	bool		begun_here;
+	bool		handing_over;
+	HaTime		checkpoint_asked_at;
+	uint64_t	checkpoint_before;	/* the last one's position then */
+	HaTime		begun_seen_at;	/* its begin, by whomever */
+} HaOrderMemory;
+
+/* ... and of a restart job. */
+typedef struct HaRestartMemory
+{
+	char		id[HA_JOB_ID_MAX + 1];
+	char		member[HA_NAME_MAX + 1];	/* the entry asked */
+	int			write_id;		/* a change of the job under way; 0 = none */
+	uint64_t	written;		/* the index it was made from: to be read anew */
+	int			post_id;		/* the request to its launcher; 0 = none */
+	HaTime		asked_at;
+	bool		told;
+	char		refusal[HA_REFUSAL_MAX];
+} HaRestartMemory;
+
 typedef struct HaWorker
 {
 	int			epoll_fd;		/* Consul's fd and the launcher's */
@@ -50,6 +80,7 @@ typedef struct HaWorker
 	char		conn_url[HA_ADDRESS_MAX + 1];
 	char		api_url[HA_ADDRESS_MAX + 1];
 	char		socket_path[1024];
+	char	   *credentials;	/* for other members' launchers; NULL = none */
 	json_t	   *tags;
 	bool		nofailover;
 	int			failover_priority;
@@ -60,6 +91,11 @@ typedef struct HaWorker
 	HaView		view;
 	HaDecision	decision;
 	HaDecision	reported;		/* the decision last logged */
+
+	HaOrderMemory order;
+	HaRestartMemory restart;
+	HaTime		primary_since;	/* could be written to; 0 = not in this life */
+	bool		fell_back;		/* its launcher says so (HaMember) */
 
 	/* told to the launcher, and not yet seen to have happened */
 	bool		promoting;
@@ -154,6 +190,41 @@ extern void worker_config_show(HaWorker *worker, HaCommand *command);
 
 /* worker_wait.c */
 extern void worker_condition_run(HaWorker *worker, HaCommand *command);
+
+/* worker_job.c */
+typedef struct HaJobWrite
+{
+	HaTxnOp		op;				/* key NULL: there is nothing to write */
+	char		key[320];
+	char	   *text;			/* malloc'd */
+} HaJobWrite;
+
+extern const HaJobKey *worker_job(const HaWorker *worker, const char *id);
+extern void worker_job_create(const HaWorker *worker, const char *id,
+							  json_t *document, HaJobWrite *write);
+extern void worker_job_change(const HaWorker *worker, const char *id,
+							  json_t *changes, HaJobWrite *write);
+extern void worker_job_release(HaJobWrite *write);
+extern int	worker_jobs_old(const HaWorker *worker, HaJobWrite *writes, int max);
+
+/* worker_order.c */
+extern void worker_gather_order(HaWorker *worker);
+extern void worker_act_order(HaWorker *worker);
+extern char *worker_candidates(const HaView *view, const HaOrder *order);
+
+/* worker_restart.c */
+extern void worker_gather_restart(HaWorker *worker);
+extern void worker_act_restart(HaWorker *worker);
+
+/* worker_steer.c */
+extern void worker_switchover_run(HaWorker *worker, HaCommand *command);
+extern void worker_restart_run(HaWorker *worker, HaCommand *command);
+extern void worker_cancel_run(HaWorker *worker, HaCommand *command);
+extern void worker_job_run(HaWorker *worker, HaCommand *command);
+extern void worker_member_run(HaWorker *worker, HaCommand *command);
+
+/* worker_act.c */
+extern bool worker_ask_launcher(HaWorker *worker, const char *action);
 
 /* worker_link.c */
 extern void worker_link_init(HaWorker *worker);

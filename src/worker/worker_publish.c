@@ -55,6 +55,14 @@ publish_state(const HaView *view)
 	return view->consistent ? "running" : "starting";
 }
 
+/* Of the postmaster: it tells one life of the instance from the next. */
+static uint64_t
+publish_started_us(void)
+{
+	return (uint64_t) (PgStartTime + (POSTGRES_EPOCH_JDATE -
+									  UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+}
+
 static void
 publish_member(HaWorker *worker)
 {
@@ -78,6 +86,9 @@ publish_member(HaWorker *worker)
 	member->tli = view->tli;
 	member->lsn = view->lsn;
 	member->ballot = worker->ballot;
+	member->started = publish_started_us();
+	member->server_version = PG_VERSION_NUM;
+	member->fell_back = worker->fell_back;
 	if (view->role == HA_ROLE_STANDBY)
 	{
 		doc.replay_lsn = GetXLogReplayRecPtr(NULL);
@@ -143,7 +154,9 @@ publish_state_message(HaWorker *worker)
 									 view->timeouts.ttl_ms,
 									 "optime", (json_int_t) view->optime));
 	json_object_update_new(state,
-						   json_pack("{s:b, s:s, s:s, s:i, s:i}",
+						   json_pack("{s:I, s:b, s:s, s:s, s:i, s:i}",
+									 "started_us", (json_int_t)
+									 publish_started_us(),
 									 "pending_restart",
 									 worker->pending != NULL,
 									 "sysid", sysid,
@@ -298,6 +311,23 @@ publish_history(HaWorker *worker)
 }
 
 static void
+publish_jobs(HaWorker *worker)
+{
+	int			njobs;
+	const HaJobKey *jobs = pgha_brain_jobs(worker->brain, &njobs);
+	json_t	   *rows = json_array();
+
+	for (int i = 0; i < njobs; i++)
+	{
+		json_t	   *row = json_copy(jobs[i].document);
+
+		json_object_set_new(row, "id", json_string(jobs[i].id));
+		json_array_append_new(rows, row);
+	}
+	publish_document(HA_DOCUMENT_JOBS, rows);
+}
+
+static void
 publish_status(HaWorker *worker)
 {
 	const HaView *view = &worker->view;
@@ -378,4 +408,5 @@ worker_publish(HaWorker *worker)
 	publish_status(worker);
 	publish_members(worker);
 	publish_history(worker);
+	publish_jobs(worker);
 }

@@ -141,7 +141,7 @@ test_primary(void)
 	is_int(ask("HEAD", "/primary", ""), 200, "HEAD");
 	is_int(ask("OPTIONS", "/replica", ""), 503, "OPTIONS");
 	ok(!strstr(received, "{"), "without a body");
-	is_int(ask("POST", "/restart", "{\"a\": 1}"), 501, "POST");
+	is_int(ask("POST", "/switchover", "{\"a\": 1}"), 501, "POST");
 	ok(strstr(received, "Server does not support this operation") != NULL,
 	   "in the words patronictl looks for");
 	is_int(ask("PATCH", "/config", ""), 501, "PATCH");

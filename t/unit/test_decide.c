@@ -277,7 +277,7 @@ test_ballot_wait(void)
 
 	set_up_election(&view);
 	add_member(&view, "pg2", HA_ROLE_STANDBY);
-	boundary(&view, HA_BALLOT_WAIT_MS, 310, 311, "ballot wait");
+	boundary(&view, HA_BALLOT_WAIT_MS, 320, 321, "ballot wait");
 	is_int(HA_BALLOT_WAIT_MS, 300, "the ballot wait is 300 ms");
 }
 
@@ -289,10 +289,10 @@ test_turn_wait(void)
 	set_up_election(&view);
 	add_member(&view, "pg2", HA_ROLE_STANDBY)->ballot =
 		(HaBallot) {true, 7, 12, 1, 0x5000001};
-	boundary(&view, HA_TURN_WAIT_MS, 310, 311, "turn wait");
+	boundary(&view, HA_TURN_WAIT_MS, 320, 321, "turn wait");
 	is_int(HA_TURN_WAIT_MS, 1000, "a turn lasts 1 s");
 	view.members[1].ballot.lsn = view.ballot.lsn - 1;
-	boundary(&view, 1, 311, 311, "no wait for one that ranks behind us");
+	boundary(&view, 1, 321, 321, "no wait for one that ranks behind us");
 }
 
 static void
@@ -302,7 +302,7 @@ test_lag(void)
 
 	set_up_election(&view);
 	view.optime = view.lsn + 1048576;
-	is_int(pgha_decide(&view).rule, 311, "maximum_lag_on_failover: allowed");
+	is_int(pgha_decide(&view).rule, 321, "maximum_lag_on_failover: allowed");
 	view.optime++;
 	is_int(pgha_decide(&view).rule, 304, "one byte more: no candidate");
 }

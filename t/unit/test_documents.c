@@ -334,25 +334,25 @@ test_history(void)
 static void
 test_failover(void)
 {
-	HaFailoverDoc f;
+	HaOrder		f;
 	char		why[HA_WHY_MAX];
 
-	ok(pgha_failover_parse(failover_text, strlen(failover_text), &f, why) &&
+	ok(pgha_order_parse(failover_text, strlen(failover_text), &f, why) &&
 	   f.present && strcmp(f.leader, "pg1") == 0 &&
 	   strcmp(f.member, "pg2") == 0 &&
-	   strcmp(f.scheduled_at, "2026-12-01T03:00:00+00:00") == 0,
+	   f.scheduled_ms == INT64_C(1796094000000) && f.begun_term == 0,
 	   "failover: read");
-	ok(pgha_failover_parse("{}", 2, &f, why) && !f.present &&
-	   pgha_failover_parse("", 0, &f, why) && !f.present,
+	ok(pgha_order_parse("{}", 2, &f, why) && !f.present &&
+	   pgha_order_parse("", 0, &f, why) && !f.present,
 	   "failover: {} and an empty value are none");
-	ok(pgha_failover_parse("pg1:pg-2", 8, &f, why) && f.present &&
+	ok(pgha_order_parse("pg1:pg-2", 8, &f, why) && f.present &&
 	   strcmp(f.leader, "pg1") == 0 && strcmp(f.member, "pg-2") == 0 &&
-	   pgha_failover_parse(":pg2", 4, &f, why) && f.leader[0] == '\0',
+	   pgha_order_parse(":pg2", 4, &f, why) && f.leader[0] == '\0',
 	   "failover: leader:candidate");
-	ok(!pgha_failover_parse("{\"member\":5}", 12, &f, why) &&
-	   !pgha_failover_parse("<a>:b", 5, &f, why) &&
-	   !pgha_failover_parse("pg1", 3, &f, why) &&
-	   !pgha_failover_parse("[]", 2, &f, why) && !f.present,
+	ok(!pgha_order_parse("{\"member\":5}", 12, &f, why) &&
+	   !pgha_order_parse("<a>:b", 5, &f, why) &&
+	   !pgha_order_parse("pg1", 3, &f, why) &&
+	   !pgha_order_parse("[]", 2, &f, why) && !f.present,
 	   "failover: anything else is refused");
 }
 
@@ -575,14 +575,14 @@ accepted(const char *text, size_t len)
 	HaStatusDoc status;
 	HaMember	member;
 	HaConfigDoc config;
-	HaFailoverDoc failover;
+	HaOrder failover;
 	char		why[HA_WHY_MAX];
 	int			n = 0;
 
 	n += pgha_status_parse(copy, len, &status, why);
 	n += pgha_member_parse("m", copy, len, &member, why);
 	n += pgha_history_parse(copy, len, &history, why);
-	n += pgha_failover_parse(copy, len, &failover, why);
+	n += pgha_order_parse(copy, len, &failover, why);
 	if (pgha_config_parse(copy, len, &config, why))
 	{
 		pgha_config_free(&config);

@@ -56,6 +56,9 @@ static const char *const standing_words[] = {
 	"expired", "restored", "outside", NULL
 };
 static const char *const name_lock_words[] = {"free", "held", "taken", NULL};
+static const char *const stop_words[] = {
+	"none", "rejoin", "restart", "handover", "reinit", NULL
+};
 static const char *const wal_end_words[] = {
 	"unknown", "known", "unreadable", NULL
 };
@@ -142,8 +145,16 @@ static const Fact facts[] = {
 	FACT(starts_failed, FACT_INT),
 	FACT(retry_at, FACT_TIME),
 	FACT(stop_requested, FACT_BOOL),
-	FACT(rejoin_requested, FACT_BOOL),
+	FACT_OF(stop, stop_words),
+	FACT(handover, FACT_NAME),
 	FACT(election_since, FACT_TIME),
+	FACT(wall_ms, FACT_MS),
+	FACT(order_pending, FACT_BOOL),
+	FACT(order_begun_here, FACT_BOOL),
+	FACT(handing_over, FACT_BOOL),
+	FACT(checkpoint_asked_at, FACT_TIME),
+	FACT(checkpoint_done, FACT_BOOL),
+	FACT(restart_pending, FACT_BOOL),
 };
 
 #define NFACTS (sizeof(facts) / sizeof(facts[0]))
@@ -349,6 +360,10 @@ set_member_flag(HaMember *member, const char *word)
 		member->launcher = value;
 	else if (strcmp(name, "nofailover") == 0)
 		member->nofailover = value;
+	else if (strcmp(name, "pending") == 0)
+		member->pending_restart = value;
+	else if (strcmp(name, "fell_back") == 0)
+		member->fell_back = value;
 	else
 		return parse_word(word, role_words, &member->role);
 	return true;
@@ -399,6 +414,10 @@ set_member(HaView *view, char **words, int nwords)
 			member->tli = (uint32_t) atoi(words[++i]);
 		else if (strcmp(words[i], "priority") == 0 && more)
 			member->failover_priority = atoi(words[++i]);
+		else if (strcmp(words[i], "started") == 0 && more)
+			member->started = (uint64_t) atoll(words[++i]);
+		else if (strcmp(words[i], "version") == 0 && more)
+			member->server_version = atoi(words[++i]);
 		else if (strcmp(words[i], "lsn") == 0 && more)
 		{
 			if (!parse_lsn(words[++i], &member->lsn))
@@ -415,6 +434,106 @@ set_member(HaView *view, char **words, int nwords)
 		}
 		else if (!set_member_flag(member, words[i]))
 			return false;
+	}
+	return true;
+}
+
+/* "order = [from NAME] [to NAME] [by NAME] [at MS] [timeout MS] [begun TERM]" */
+static bool
+set_order(HaView *view, char **words, int nwords)
+{
+	HaOrder    *order = &view->order;
+
+	memset(order, 0, sizeof(*order));
+	if (nwords == 1 && strcmp(words[0], "none") == 0)
+		return true;
+	order->present = true;
+	order->seen_at = view->now;
+	order->timeout_ms = 300000;
+	for (int i = 0; i + 1 < nwords; i += 2)
+	{
+		const char *value = words[i + 1];
+
+		if (strcmp(words[i], "from") == 0)
+			parse_name(value, order->leader);
+		else if (strcmp(words[i], "to") == 0)
+			parse_name(value, order->member);
+		else if (strcmp(words[i], "by") == 0)
+			parse_name(value, order->asked_by);
+		else if (strcmp(words[i], "at") == 0)
+			order->scheduled_ms = atoll(value);
+		else if (strcmp(words[i], "timeout") == 0)
+			order->timeout_ms = atoll(value);
+		else if (strcmp(words[i], "begun") == 0)
+			order->begun_term = (uint64_t) atoll(value);
+		else
+			return false;
+	}
+	return nwords % 2 == 0;
+}
+
+/* "NAME:STATE[:BEFORE[:ROUNDS]]" */
+static bool
+set_entry(HaRestart *restart, const char *word)
+{
+	static const char *const state_words[] = {
+		"todo", "asked", "done", "skipped", NULL
+	};
+	HaRestartEntry *entry = &restart->entries[restart->nentries++];
+	char		name[64] = "";
+	char		state[16] = "";
+	unsigned long before = 0;
+
+	if (sscanf(word, "%63[^:]:%15[^:]:%lu:%d", name, state, &before,
+			   &entry->rounds) < 2)
+		return false;
+	entry->before = before;
+	return parse_name(name, entry->member) &&
+		parse_word(state, state_words, &entry->state);
+}
+
+/* "restart = ENTRY... [by NAME] [at MS] [asked TIME] [told] [refused WHY] ..." */
+static bool
+set_restart(HaView *view, char **words, int nwords)
+{
+	HaRestart  *restart = &view->restart;
+
+	memset(restart, 0, sizeof(*restart));
+	if (nwords == 1 && strcmp(words[0], "none") == 0)
+		return true;
+	restart->present = true;
+	restart->seen_at = restart->asked_at = view->now;
+	restart->timeout_ms = 300000;
+	for (int i = 0; i < nwords; i++)
+	{
+		const char *value = i + 1 < nwords ? words[i + 1] : "";
+
+		if (strchr(words[i], ':') != NULL)
+		{
+			if (!set_entry(restart, words[i]))
+				return false;
+			continue;
+		}
+		if (strcmp(words[i], "told") == 0)
+			restart->told = true;
+		else if (strcmp(words[i], "pending_only") == 0)
+			restart->pending_only = true;
+		else if (strcmp(words[i], "by") == 0)
+			parse_name(value, restart->asked_by);
+		else if (strcmp(words[i], "at") == 0)
+			restart->scheduled_ms = atoll(value);
+		else if (strcmp(words[i], "asked") == 0)
+			parse_time(value, view->now, &restart->asked_at);
+		else if (strcmp(words[i], "below") == 0)
+			restart->version_below = atoi(value);
+		else if (strcmp(words[i], "refused") == 0)
+			snprintf(restart->refusal, sizeof(restart->refusal), "%s", value);
+		else if (strcmp(words[i], "role") == 0)
+			parse_word(value, role_words, &restart->role);
+		else
+			return false;
+		i += strcmp(words[i], "told") != 0 &&
+			strcmp(words[i], "pending_only") != 0;
 	}
 	return true;
 }
@@ -436,14 +555,22 @@ note_reached(int id)
 static void
 describe(const HaDecision *decision, char *text, size_t size)
 {
-	snprintf(text, size, "%d %s%s%s%s%s", decision->rule,
+	const char *because = "";
+
+	if (decision->action == HA_ACTION_END_ORDER)
+		because = pgha_order_fault_text(decision->order_fault);
+	if (decision->action == HA_ACTION_END_RESTART)
+		because = pgha_restart_fault_text(decision->restart_fault);
+	snprintf(text, size, "%d %s%s%s%s%s%s%s%s", decision->rule,
 			 pgha_action_name(decision->action),
 			 decision->target[0] != '\0' ? " " : "", decision->target,
 			 decision->paused ? " paused" : "",
-			 decision->end_known ? " end known" : "");
+			 decision->end_known ? " end known" : "",
+			 decision->ordered ? " ordered" : "",
+			 because[0] != '\0' ? " because " : "", because);
 }
 
-/* "expect RULE ACTION [TARGET] [paused] [until TIME]" */
+/* "expect RULE ACTION [TARGET] [paused] [because WHY] [until TIME]" */
 static void
 expect(Scenario *scenario, char **words, int nwords)
 {
@@ -502,6 +629,10 @@ assign(Scenario *scenario, char **words, int nwords)
 {
 	if (strcmp(words[0], "history") == 0)
 		return set_history(&scenario->view, words + 2, nwords - 2);
+	if (strcmp(words[0], "order") == 0)
+		return set_order(&scenario->view, words + 2, nwords - 2);
+	if (strcmp(words[0], "restart") == 0)
+		return set_restart(&scenario->view, words + 2, nwords - 2);
 	if (strcmp(words[0], "ballot") == 0)
 		return set_ballot(&scenario->view.ballot, words + 2,
 						  nwords - 2) == nwords - 2;
