@@ -209,6 +209,8 @@ member_urgent(const HaMemberDoc *sent, const HaMemberDoc *wanted)
 	return a->role != b->role || a->tli != b->tli ||
 		a->launcher != b->launcher || a->nofailover != b->nofailover ||
 		a->pending_restart != b->pending_restart ||
+		a->fell_back != b->fell_back ||
+		(wanted->awaited && a->lsn != b->lsn) ||
 		!member_same_object(sent->pending_restart_reason,
 							wanted->pending_restart_reason) ||
 		sent->pause != wanted->pause ||

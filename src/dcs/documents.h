@@ -50,6 +50,7 @@ typedef struct HaMemberDoc
 	HaLsn		replay_lsn;
 	char		version[32];	/* "4.0.0": what Patroni's tools shall assume */
 	bool		pause;
+	bool		awaited;		/* its position: each change of it is written */
 	json_t	   *tags;			/* borrowed; NULL = none */
 	json_t	   *pending_restart_reason; /* {guc:{old_value,new_value}}; NULL */
 } HaMemberDoc;

@@ -46,6 +46,9 @@ PG_MODULE_MAGIC;
 /* how often a promotion under way is looked at */
 #define WORKER_PROMOTION_MS 10
 
+/* ... and the WAL's end, by who is to be handed the lead */
+#define WORKER_AWAITED_MS 5
+
 /* after a caught error */
 #define WORKER_ERROR_PAUSE_MS 500
 
@@ -282,6 +285,15 @@ worker_move_fence(HaWorker *worker)
 		pgha_fence_set_without_end(true);
 }
 
+/* A switchover has begun: its leader waits for what this standby receives. */
+bool
+worker_is_awaited(const HaWorker *worker)
+{
+	return worker->view.role == HA_ROLE_STANDBY &&
+		worker->view.order.present && worker->view.order.begun_term != 0 &&
+		worker->view.receiver_on;
+}
+
 static HaTime
 worker_wake_at(const HaWorker *worker, HaTime now)
 {
@@ -294,6 +306,9 @@ worker_wake_at(const HaWorker *worker, HaTime now)
 	/* nothing tells when a promotion is done: everybody waits to hear of it */
 	if (worker->promoting && now + WORKER_PROMOTION_MS * HA_NS_PER_MS < wake)
 		wake = now + WORKER_PROMOTION_MS * HA_NS_PER_MS;
+	if (worker_is_awaited(worker) &&
+		now + WORKER_AWAITED_MS * HA_NS_PER_MS < wake)
+		wake = now + WORKER_AWAITED_MS * HA_NS_PER_MS;
 	return wake;
 }
 

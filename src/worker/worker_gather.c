@@ -238,6 +238,9 @@ worker_gather(HaWorker *worker, HaTime now)
 		gather_watch_receiver();
 	}
 	view->promoting = worker->promoting;
+	/* startup may sleep before its next try to stream, deaf to the promotion */
+	if (worker->promoting)
+		WakeupRecovery();
 	worker_gather_order(worker);
 	worker_gather_restart(worker);
 	gather_own_history(worker, view);

@@ -148,6 +148,7 @@ order_begin(HaWorker *worker)
 	char	   *text;
 
 	order.begun_term = worker->view.lease_term;
+	memcpy(order.leader, worker->view.self, sizeof(order.leader));
 	worker->order.written = order.index;
 	text = pgha_order_print(&order);
 	snprintf(key, sizeof(key), "%sfailover", worker->prefix);
@@ -251,20 +252,14 @@ order_checkpoint(HaWorker *worker)
 void
 worker_act_order(HaWorker *worker)
 {
-	switch (worker->decision.action)
-	{
-		case HA_ACTION_CHECKPOINT:
-			order_checkpoint(worker);
-			break;
-		case HA_ACTION_BEGIN_ORDER:
-			order_begin(worker);
-			break;
-		case HA_ACTION_HAND_OVER:
-			worker->order.handing_over =
-				worker_ask_launcher(worker, "hand over");
-			break;
-		default:
-			order_end(worker);
-			break;
-	}
+	HaAction	action = worker->decision.action;
+
+	if (action == HA_ACTION_CHECKPOINT)
+		order_checkpoint(worker);
+	else if (action == HA_ACTION_BEGIN_ORDER)
+		order_begin(worker);
+	else if (action == HA_ACTION_HAND_OVER)
+		worker->order.handing_over = worker_ask_launcher(worker, "hand over");
+	else
+		order_end(worker);
 }

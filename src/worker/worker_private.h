@@ -131,6 +131,7 @@ typedef struct HaWorker
 
 extern PGDLLEXPORT void pgha_worker_main(Datum arg);
 
+extern bool worker_is_awaited(const HaWorker *worker);
 extern void worker_report(void *arg, HaReportLevel level, const char *text);
 extern void worker_event(HaWorker *worker, int rule, const char *action,
 						 const char *what, bool durable);

@@ -100,6 +100,7 @@ publish_member(HaWorker *worker)
 	}
 	strlcpy(doc.version, PUBLISH_PATRONI_VERSION, sizeof(doc.version));
 	doc.pause = view->paused;
+	doc.awaited = worker_is_awaited(worker);
 	doc.tags = worker->tags;
 	doc.pending_restart_reason = worker->pending;
 	pgha_brain_set_member(worker->brain, &doc);
@@ -385,10 +386,24 @@ publish_title(const HaWorker *worker)
 	set_ps_display(title);
 }
 
+/* A number that is another one when a job was written. */
+static uint64_t
+publish_jobs_index(const HaWorker *worker)
+{
+	int			njobs;
+	const HaJobKey *jobs = pgha_brain_jobs(worker->brain, &njobs);
+	uint64_t	index = (uint64_t) njobs;
+
+	for (int i = 0; i < njobs; i++)
+		index = Max(index, jobs[i].index);
+	return index;
+}
+
 void
 worker_publish(HaWorker *worker)
 {
 	static int	last_rule = 0;
+	static uint64_t last_job = 0;
 	const HaView *view = &worker->view;
 
 	if (worker->reloaded)
@@ -401,9 +416,11 @@ worker_publish(HaWorker *worker)
 	publish_to_launcher(worker);
 	publish_title(worker);
 	if (view->now < worker->published_at + PUBLISH_MS * HA_NS_PER_MS &&
-		worker->reported.rule == last_rule)
+		worker->reported.rule == last_rule &&
+		publish_jobs_index(worker) == last_job)
 		return;
 	last_rule = worker->reported.rule;
+	last_job = publish_jobs_index(worker);
 	worker->published_at = view->now;
 	publish_status(worker);
 	publish_members(worker);

@@ -228,22 +228,16 @@ restart_tell(HaWorker *worker)
 void
 worker_act_restart(HaWorker *worker)
 {
-	switch (worker->decision.action)
-	{
-		case HA_ACTION_MARK_ASKED:
-			restart_mark(worker, HA_ENTRY_ASKED);
-			break;
-		case HA_ACTION_MARK_BACK:
-			restart_mark(worker, HA_ENTRY_DONE);
-			break;
-		case HA_ACTION_MARK_SKIPPED:
-			restart_mark(worker, HA_ENTRY_SKIPPED);
-			break;
-		case HA_ACTION_TELL_RESTART:
-			restart_tell(worker);
-			break;
-		default:
-			restart_end(worker);
-			break;
-	}
+	HaAction	action = worker->decision.action;
+
+	if (action == HA_ACTION_MARK_ASKED)
+		restart_mark(worker, HA_ENTRY_ASKED);
+	else if (action == HA_ACTION_MARK_BACK)
+		restart_mark(worker, HA_ENTRY_DONE);
+	else if (action == HA_ACTION_MARK_SKIPPED)
+		restart_mark(worker, HA_ENTRY_SKIPPED);
+	else if (action == HA_ACTION_TELL_RESTART)
+		restart_tell(worker);
+	else
+		restart_end(worker);
 }

@@ -16,8 +16,6 @@
  */
 #include "worker_private.h"
 
-#include <time.h>
-
 #include "common/pg_prng.h"
 #include "dcs/json.h"
 #include "dcs/peer.h"
@@ -57,13 +55,14 @@ steer_cluster_known(HaWorker *worker, HaCommand *command)
 
 /* Ids ascend with time, so that a listing does. */
 static void
-steer_make_id(char *id)
+steer_make_id(const HaWorker *worker, char *id)
 {
-	pg_time_t	now = (pg_time_t) time(NULL);
-	size_t		len = pg_strftime(id, HA_JOB_ID_MAX, "%Y%m%d-%H%M%S-",
-								  pg_gmtime(&now));
+	pg_time_t	seconds = worker->view.wall_ms / 1000;
+	size_t		len = pg_strftime(id, HA_JOB_ID_MAX, "%Y%m%d-%H%M%S",
+								  pg_gmtime(&seconds));
 
-	snprintf(id + len, HA_JOB_ID_MAX + 1 - len, "%04x",
+	snprintf(id + len, HA_JOB_ID_MAX + 1 - len, "%03d-%04x",
+			 (int) (worker->view.wall_ms % 1000),
 			 (unsigned) (pg_prng_uint64(&pg_global_prng_state) & 0xffff));
 }
 
@@ -261,7 +260,7 @@ steer_order(HaWorker *worker, HaCommand *command, HaOrder *order)
 										  order->scheduled_ms,
 										  order->timeout_ms);
 
-	steer_make_id(order->job);
+	steer_make_id(worker, order->job);
 	json_object_set_new(document, "candidate", json_string(order->member));
 	worker_job_create(worker, order->job, document, &job);
 	text = pgha_order_print(order);
@@ -355,7 +354,7 @@ steer_restart(HaWorker *worker, HaCommand *command)
 									 "version_below",
 									 json_object_get(command->request,
 													 "version_below")));
-	steer_make_id(id);
+	steer_make_id(worker, id);
 	worker_job_create(worker, id, document, &job);
 	command->memory = json_pack("{s:s, s:b, s:b}", "job", id, "own",
 								own && scheduled_ms == 0,
