@@ -474,11 +474,19 @@ fill_successor(const HaView *v, HaDecision *d)
 		memcpy(d->target, successor->name, sizeof(d->target));
 }
 
-static int64_t
-successor_wait_ms(const HaView *v)
+/* When a standby that has not said what it received is given up. */
+static HaTime
+successor_wait_until(const HaView *v)
 {
-	return v->instance == HA_INSTANCE_CRASHED ? DECIDE_SUCCESSOR_WAIT_MS :
-		DECIDE_HANDOVER_MS;
+	return v->instance == HA_INSTANCE_CRASHED ?
+		decide_after(v->instance_since, DECIDE_SUCCESSOR_WAIT_MS) :
+		decide_after(v->wal_clean_since, DECIDE_HANDOVER_MS);
+}
+
+static bool
+hands_over(const HaView *v)
+{
+	return has_ended_cleanly(v) && v->stop == HA_STOP_HANDOVER;
 }
 
 static bool
@@ -486,21 +494,23 @@ when_successor_awaited(const HaView *v)
 {
 	bool		crashed = is_ours(v) && v->instance == HA_INSTANCE_CRASHED &&
 		v->wal_end == HA_WAL_END_KNOWN && successor_still_streams(v);
-	bool		hands_over = has_ended_cleanly(v) &&
-		v->stop == HA_STOP_HANDOVER;
 
-	return (crashed || hands_over) &&
-		(v->instance == HA_INSTANCE_STOPPING ||
-		 v->now < decide_after(v->instance_since, successor_wait_ms(v)));
+	return (crashed || hands_over(v)) && v->now < successor_wait_until(v);
 }
 
 static void
 fill_successor_wait(const HaView *v, HaDecision *d)
 {
-	if (v->instance != HA_INSTANCE_STOPPING)
-		d->deadline = decide_after(v->instance_since, successor_wait_ms(v));
+	d->deadline = successor_wait_until(v);
 	if (v->heartbeat_due < d->deadline)
 		d->deadline = v->heartbeat_due;
+}
+
+/* what hangs then sends the last record to somebody who does not take it */
+static bool
+when_handover_failed(const HaView *v)
+{
+	return hands_over(v) && v->instance == HA_INSTANCE_STOPPING;
 }
 
 static bool
@@ -1137,6 +1147,9 @@ static const HaRule rules[] = {
 	"the lease is ours and the directory was not promoted yet", NULL},
 	{213, when_crashed_leader_stops, HA_ACTION_RELEASE,
 	"the node stops and the lease is ours", fill_end},
+	{214, when_handover_failed, HA_ACTION_KILL,
+	"the leader was to hand over, and who was to lead has not got its last record",
+	NULL},
 	{215, when_leader_to_promote, HA_ACTION_PROMOTE,
 	"the lease is ours and the instance is a standby", NULL},
 	{219, when_leads_idly, HA_ACTION_WAIT,

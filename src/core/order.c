@@ -53,7 +53,9 @@ pgha_order_fitness(const HaView *view, const HaOrder *order,
 		return HA_ORDER_NOT_RUNNING;
 	if (member->nofailover)
 		return HA_ORDER_NOFAILOVER;
-	if (leader == NULL)
+	/* who leads, if it does, must hand over; else an operator's word counts */
+	if (leader == NULL ||
+		(order->force && view->standing != HA_STANDING_OURS))
 		return HA_ORDER_FINE;
 	if (!member->streaming)
 		return HA_ORDER_NOT_STREAMING;

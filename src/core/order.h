@@ -27,6 +27,7 @@ typedef struct HaOrder
 	char		asked_by[HA_NAME_MAX + 1];
 	int64_t		scheduled_ms;	/* ms since the epoch; 0 = at once */
 	int64_t		timeout_ms;		/* for the checkpoint */
+	bool		force;			/* by hand: what is lost is accepted */
 	uint64_t	begun_term;		/* the leadership that began it; 0 = not yet */
 } HaOrder;
 

@@ -159,6 +159,7 @@ typedef struct HaView
 	HaTimelines own_history;	/* where the timelines before ours ended */
 	HaWalEnd	wal_end;
 	bool		wal_clean_end;	/* shut down as primary, lsn is the very end */
+	HaTime		wal_clean_since;	/* ... seen first; 0 = isn't */
 	bool		was_primary;	/* pg_control: a primary's directory */
 	bool		standby_signal; /* the directory holds standby.signal */
 	char		following[HA_NAME_MAX + 1]; /* the member conninfo points at */

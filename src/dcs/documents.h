@@ -116,7 +116,7 @@ extern void pgha_history_timelines(const HaHistoryDoc *history,
 
 /*
  * failover: {"leader","member","scheduled_at"}, and what pg_ha adds: "pg_ha":
- * {"job","asked_by","timeout_ms","begun"}.  {} is none.
+ * {"job","asked_by","timeout_ms","force","begun"}.  {} is none.
  */
 extern bool pgha_order_parse(const char *text, size_t len, HaOrder *order,
 							 char *why);

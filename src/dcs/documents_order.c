@@ -130,6 +130,7 @@ order_read(const json_t *document, HaOrder *order, char *why)
 		!pgha_json_get_name(own, "asked_by", order->asked_by,
 							sizeof(order->asked_by)) ||
 		!pgha_json_get_number(own, "timeout_ms", &timeout_ms) ||
+		!pgha_json_get_bool(own, "force", &order->force) ||
 		!pgha_json_get_number(own, "begun", &order->begun_term))
 		return pgha_why(why, "has a malformed \"pg_ha\"");
 	order->timeout_ms = timeout_ms <= INT32_MAX ? (int64_t) timeout_ms :
@@ -182,6 +183,8 @@ pgha_order_print(const HaOrder *order)
 	failed |= pgha_json_set_known_text(own, "asked_by", order->asked_by);
 	failed |= pgha_json_set_known_number(own, "timeout_ms",
 										 (uint64_t) order->timeout_ms);
+	if (order->force)
+		failed |= pgha_json_set_bool(own, "force", true);
 	failed |= pgha_json_set_known_number(own, "begun", order->begun_term);
 	failed |= json_object_set_new(document, "pg_ha", own);
 	if (failed)

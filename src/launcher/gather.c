@@ -111,6 +111,11 @@ launcher_look(HaLauncher *launcher, HaTime now)
 	else if (instance == HA_INSTANCE_STOPPING)
 		(void) pgha_directory_read_control(launcher->node, &launcher->control,
 										   why);
+	if (!launcher->control.valid ||
+		launcher->control.state != HA_CONTROL_SHUT_DOWN)
+		launcher->wal_clean_since = 0;
+	else if (launcher->wal_clean_since == 0)
+		launcher->wal_clean_since = now;
 	if (instance != HA_INSTANCE_UNKNOWN)
 		said[0] = '\0';
 	else if (strcmp(said, why) != 0)
@@ -145,6 +150,7 @@ gather_position(const HaLauncher *launcher, HaView *view)
 			view->lsn = pgha_wal_record_end(&checkpoint,
 											control->segment_size);
 			view->wal_clean_end = view->was_primary;
+			view->wal_clean_since = launcher->wal_clean_since;
 			view->wal_end = HA_WAL_END_KNOWN;
 			break;
 		case HA_CONTROL_SHUT_DOWN_IN_RECOVERY:

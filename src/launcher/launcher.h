@@ -70,6 +70,7 @@ typedef struct HaLauncher
 	uint64_t	bad_index;
 	HaWalEnd	wal_end;
 	HaLsn		wal_end_lsn;
+	HaTime		wal_clean_since;	/* of the view */
 	bool		fresh;
 	int			rewinds_failed;
 	int			starts_failed;

@@ -179,14 +179,13 @@ steer_refuse_order(HaWorker *worker, HaCommand *command, const HaOrder *order,
 							pgha_order_fault_text(fault));
 }
 
-/* What a member would take over without; 0 when the leader hands over. */
+/* What a member would take over without; a leader it streams from hands over. */
 static HaLsn
 steer_loss(const HaView *view, const HaOrder *order)
 {
 	const HaMember *member = pgha_view_member(view, order->member);
 
-	if (order->leader[0] != '\0' || member == NULL ||
-		view->standing == HA_STANDING_HELD || view->standing == HA_STANDING_OURS)
+	if (order->leader[0] != '\0' || member == NULL || member->streaming)
 		return 0;
 	return view->optime > member->lsn ? view->optime - member->lsn : 0;
 }
@@ -209,8 +208,7 @@ steer_check_order(HaWorker *worker, HaCommand *command, const HaOrder *order)
 		steer_refuse_order(worker, command, order, HA_ORDER_SAME);
 	else if (fault != HA_ORDER_FINE)
 		steer_refuse_order(worker, command, order, fault);
-	else if (loss > 0 &&
-			 !json_is_true(json_object_get(command->request, "force")))
+	else if (loss > 0 && !order->force)
 		worker_command_fail(command, "55000",
 							"Call it with force => true to accept that.  Nothing was changed.",
 							"member \"%s\" lacks up to %llu bytes that the last leader had written",
@@ -245,6 +243,7 @@ steer_fill_order(HaWorker *worker, HaCommand *command, HaOrder *order)
 	memcpy(order->asked_by, worker->view.self, sizeof(order->asked_by));
 	order->scheduled_ms = steer_number(command, "scheduled_ms");
 	order->timeout_ms = steer_number(command, "timeout_ms");
+	order->force = json_is_true(json_object_get(command->request, "force"));
 	order->seen_at = worker->view.now;
 	return steer_time_is_ahead(worker, command, order->scheduled_ms);
 }

@@ -125,6 +125,7 @@ static const Fact facts[] = {
 	FACT(lsn, FACT_LSN),
 	FACT_OF(wal_end, wal_end_words),
 	FACT(wal_clean_end, FACT_BOOL),
+	FACT(wal_clean_since, FACT_TIME),
 	FACT(was_primary, FACT_BOOL),
 	FACT(standby_signal, FACT_BOOL),
 	FACT(following, FACT_NAME),
