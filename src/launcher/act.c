@@ -359,7 +359,8 @@ act_copy_job(HaLauncher *launcher, char *why)
 		return NULL;
 	}
 	if (launcher->decision.action == HA_ACTION_CLONE)
-		return pgha_job_clone(launcher->node, leader->conn_url, act_progress,
+		return pgha_job_clone(launcher->node, leader->conn_url,
+							  launcher->stop == HA_STOP_REINIT, act_progress,
 							  act_clone_done, launcher, why);
 	/* pg_rewind reads the file the server would start with */
 	if (!launcher_render(launcher, false, why))

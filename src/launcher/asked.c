@@ -219,6 +219,21 @@ asked_reload(HaLauncher *launcher, HaRestAsk *ask, HaRestReply *reply)
  * ------------------------------------------------------------------------
  */
 
+/* Who leads, and has a member key to be copied from; "" = nobody. */
+static const char *
+asked_leader(const HaLauncher *launcher)
+{
+	const json_t *state = launcher->worker_state;
+	const char *leader = json_string_value(json_object_get(state, "leader"));
+
+	if (launcher->brain != NULL)
+		return pgha_view_member(&launcher->view, launcher->view.leader) ?
+			launcher->view.leader : "";
+	return leader != NULL &&
+		json_integer_value(json_object_get(state, "leader_timeline")) > 0 ?
+		leader : "";
+}
+
 static bool
 asked_is_leader(const HaLauncher *launcher, const char *leader)
 {
@@ -231,10 +246,9 @@ asked_reinitialize(HaLauncher *launcher, HaRestAsk *ask, HaRestReply *reply)
 {
 	bool		force = json_is_true(json_object_get(ask->body, "force"));
 	const char *busy = asked_busy_with(launcher);
-	const char *leader = launcher->brain != NULL ? launcher->view.leader :
-		json_string_value(json_object_get(launcher->worker_state, "leader"));
+	const char *leader = asked_leader(launcher);
 
-	if (leader == NULL || leader[0] == '\0')
+	if (leader[0] == '\0')
 		asked_reply(reply, ASKED_NOT_NOW,
 					"Cluster has no leader, can not reinitialize");
 	else if (asked_is_leader(launcher, leader))

@@ -30,10 +30,11 @@ extern HaJob *pgha_job_initdb(const HaNode *node, HaJobProgress progress,
  * pg_basebackup from conn_url into the data directory: contents are emptied
  * first (the directory may be a mount point, pg_wal a link that is kept), but not
  * before the source answered.  A tablespace whose directory is not empty on
- * this machine is refused by name.  Leaves standby.signal.
+ * this machine is refused by name.  Leaves standby.signal.  keep: if it can be,
+ * the old contents are kept aside (aside.h), and are back after a failure.
  */
 extern HaJob *pgha_job_clone(const HaNode *node, const char *conn_url,
-							 HaJobProgress progress, HaJobDone done, void *arg,
+							 bool keep, HaJobProgress progress, HaJobDone done, void *arg,
 							 char *why);
 
 /*

@@ -5,7 +5,7 @@
  *		psql IDENTIFY_SYSTEM	can the source be reached, by this role?
  *		psql (rewind role)		tablespaces that are in the way here
  *		--- mark "clone" ---
- *		rm						the old contents
+ *		rm						the old contents, or they are kept aside (aside.h)
  *		pg_basebackup			into DATADIR/pg_ha.clone
  *		rename					one level up, standby.signal
  *		--- mark removed ---
@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launcher/aside.h"
 #include "launcher/clear.h"
 #include "launcher/directory.h"
 #include "launcher/render.h"
@@ -41,6 +42,9 @@ typedef struct HaClone
 	char	   *probe;			/* the same for psql */
 	char	   *rewind;
 	char	   *waldir;			/* "--waldir=..." or NULL; owned by the task */
+	bool		keep;			/* the old contents, if that can be */
+	bool		aside;			/* they are */
+	char		failure[HA_WHY_MAX];	/* of the copy, while they come back */
 	char		directory[PATH_MAX];	/* CLONE_DIRECTORY's path */
 	char		refusal[HA_WHY_MAX];	/* a tablespace in the way */
 } HaClone;
@@ -129,6 +133,43 @@ clone_copy_line(HaTask *task, bool is_stderr, const char *line)
 		pgha_task_report(task, "writing the copy to disk", 100);
 }
 
+/* The remains of the copy are gone: what was kept aside is the directory again. */
+static void
+clone_restored(HaTask *task, int status)
+{
+	const HaClone *clone = (const HaClone *) task;
+	char		why[HA_WHY_MAX];
+
+	if (status != 0)
+		pgha_task_fail(task, status, NULL);
+	else if (!pgha_aside_restore(task->node, why) ||
+			 !pgha_task_mark(task->node, "", why))
+		pgha_task_finish(task, why, NULL);
+	else
+		pgha_task_finish(task, clone->failure,
+						 "The old copy is in place again.");
+}
+
+/* A copy that failed; one that was killed ends the task as it is. */
+static void
+clone_failed(HaTask *task, int status)
+{
+	HaClone    *clone = (HaClone *) task;
+	const char *args[] = {"-rf", "--", clone->directory, NULL};
+	HaTaskProgram program = {.name = "/bin/rm",.args = args,
+		.then = clone_restored
+	};
+
+	if (!clone->aside || WIFSIGNALED(status))
+	{
+		pgha_task_fail(task, status, NULL);
+		return;
+	}
+	pgha_task_reason(task, status, clone->failure);
+	pgha_task_report(task, "putting the old copy back", -1);
+	pgha_task_next(task, &program);
+}
+
 static void
 clone_copied(HaTask *task, int status)
 {
@@ -136,7 +177,7 @@ clone_copied(HaTask *task, int status)
 	char		why[HA_WHY_MAX];
 
 	if (status != 0)
-		pgha_task_fail(task, status, NULL);
+		clone_failed(task, status);
 	else if (!clone_copy_mode(clone, why) || !clone_move_up(clone, why))
 		pgha_task_finish(task, why, NULL);
 	else
@@ -174,16 +215,25 @@ clone_make_directory(const HaNode *node, char *why)
 	return false;
 }
 
-/* From here on the old contents are lost. */
+/* From here on the old contents are lost, or aside. */
 static void
 clone_clear(HaTask *task)
 {
+	HaClone    *clone = (HaClone *) task;
 	char		why[HA_WHY_MAX];
+
+	clone->aside = clone->keep && pgha_aside_possible(task->node, why);
 
 	if (!pgha_task_mark(task->node, "clone", why) ||
 		!clone_make_directory(task->node, why))
 	{
 		pgha_task_finish(task, why, NULL);
+		return;
+	}
+	if (clone->aside)
+	{
+		pgha_task_report(task, "keeping the old copy aside", -1);
+		clone_copy(task, pgha_aside_move(task->node, why) ? NULL : why);
 		return;
 	}
 	pgha_task_report(task, "emptying the data directory", -1);
@@ -280,7 +330,7 @@ clone_init(HaClone *clone, const char *conn_url, char *why)
 }
 
 HaJob *
-pgha_job_clone(const HaNode *node, const char *conn_url,
+pgha_job_clone(const HaNode *node, const char *conn_url, bool keep,
 			   HaJobProgress progress, HaJobDone done, void *arg, char *why)
 {
 	HaClone    *clone = pgha_task_create(sizeof(HaClone), node, progress,
@@ -289,6 +339,7 @@ pgha_job_clone(const HaNode *node, const char *conn_url,
 
 	if (!clone)
 		return NULL;
+	clone->keep = keep;
 	if (clone_init(clone, conn_url, why))
 	{
 		const char *args[] = {

@@ -72,6 +72,7 @@ typedef struct HaLauncher
 	HaLsn		wal_end_lsn;
 	HaTime		wal_clean_since;	/* of the view */
 	bool		fresh;
+	bool		old_copy;		/* there may be one to be removed */
 	int			rewinds_failed;
 	int			starts_failed;
 	HaTime		retry_at;

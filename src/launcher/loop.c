@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "launcher/aside.h"
 #include "launcher/directory.h"
 
 /* an idle launcher looks again, and speaks to its worker, at least so often */
@@ -170,6 +171,24 @@ loop_worker_config(HaLauncher *launcher, json_t *message)
 	pgha_postmaster_signal(&launcher->postmaster, SIGHUP);
 }
 
+/* The new copy streams: the old one is not needed any more. */
+static void
+loop_drop_old_copy(HaLauncher *launcher, const json_t *state)
+{
+	const char *replication =
+		json_string_value(json_object_get(state, "replication_state"));
+
+	if (!launcher->old_copy || replication == NULL ||
+		strcmp(replication, "streaming") != 0)
+		return;
+	launcher->old_copy = false;
+	if (!pgha_aside_exists(launcher->node))
+		return;
+	launcher_event(launcher, 0, "old copy removed",
+				   "the member streams with the new one");
+	pgha_aside_remove(launcher->node);
+}
+
 static void
 loop_message(void *arg, const char *type, json_t *message)
 {
@@ -180,6 +199,7 @@ loop_message(void *arg, const char *type, json_t *message)
 	{
 		json_decref(launcher->worker_state);
 		launcher->worker_state = json_incref(message);
+		loop_drop_old_copy(launcher, message);
 		if (json_is_true(json_object_get(message, "accepts_reads")))
 		{
 			launcher->served_at = launcher->heard_at;
@@ -203,6 +223,7 @@ loop_presence(void *arg, bool present)
 	HaLauncher *launcher = arg;
 
 	launcher->heard_at = pgha_now();
+	launcher->old_copy = true;	/* there may be one */
 	if (present)
 	{
 		launcher_log(HA_REPORT_INFO, "a worker is connected");
