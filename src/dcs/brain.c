@@ -185,6 +185,7 @@ pgha_brain_free(HaBrain *brain)
 	pgha_consul_cancel(brain->config.consul, brain->renewal.id);
 	pgha_consul_cancel(brain->config.consul, brain->member_write.id);
 	pgha_consul_cancel(brain->config.consul, brain->write.id);
+	pgha_consul_cancel(brain->config.consul, brain->config_write.id);
 	brain_failsafe_cancel(brain);
 	free(brain->failsafe_key);
 	if (brain->config_valid)
@@ -224,8 +225,14 @@ brain_read_config(HaBrain *brain, const HaConsulKey *key)
 	HaConfigDoc config;
 	char		why[HA_WHY_MAX] = "";
 
+	if (key == NULL && brain->config_index != 0)
+		brain_report(brain, HA_REPORT_WARNING,
+					 "the config key was deleted; what it said stays in force");
 	if (key == NULL || key->modify_index == brain->config_index)
+	{
+		brain->config_index = key == NULL ? 0 : brain->config_index;
 		return;
+	}
 	brain->config_index = key->modify_index;
 	if (!pgha_config_parse(key->value, key->value_len, &config, why))
 	{

@@ -95,6 +95,7 @@ extern bool pgha_brain_accept(HaBrain *brain, uint64_t term, uint64_t seq,
 
 /* What was read last; pointers are valid until the next process. */
 extern const HaLease *pgha_brain_lease(const HaBrain *brain);
+/* what is in force, NULL = not read yet; index 0: the key is absent */
 extern const HaConfigDoc *pgha_brain_config(const HaBrain *brain,
 											uint64_t *index);
 extern const HaHistoryDoc *pgha_brain_history(const HaBrain *brain);

@@ -74,9 +74,10 @@ struct HaBrain
 	HaMember	members[HA_MEMBERS_MAX];
 	HaStatusDoc status;
 	char	   *status_text;
-	uint64_t	config_index;
+	uint64_t	config_index;	/* 0 = absent */
 	bool		config_valid;
-	HaConfigDoc configuration;
+	HaConfigDoc configuration;	/* in force, whatever became of the key */
+	BrainRequest config_write;
 	uint64_t	history_index;
 	bool		history_known;
 	HaHistoryDoc history;
@@ -116,6 +117,9 @@ extern void brain_answered(HaBrain *brain, const HaConsulAnswer *answer);
 
 /* brain_write.c */
 extern bool brain_reserve_seq(HaBrain *brain);
+
+/* brain_config.c */
+extern void brain_restore_config(HaBrain *brain);
 
 /* brain_failsafe.c */
 extern bool brain_failsafe_mode(const HaBrain *brain);

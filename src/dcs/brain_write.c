@@ -229,6 +229,7 @@ pgha_brain_heartbeat(HaBrain *brain, const HaLeaderWrite *write)
 	txn_check_status(&txn, &lease_write);
 	txn_lock_leader(brain, &txn, &lease_write);
 	txn_add_extras(brain, &txn, write);
+	brain_restore_config(brain);
 	return brain_send(brain, &txn, &lease_write, write);
 }
 

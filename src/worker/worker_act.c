@@ -226,7 +226,7 @@ act_config(HaWorker *worker)
 	uint64_t	index;
 	const HaConfigDoc *config = pgha_brain_config(worker->brain, &index);
 
-	if (config == NULL || !worker->link.greeted ||
+	if (config == NULL || index == 0 || !worker->link.greeted ||
 		index == worker->config_sent)
 		return;
 	if (worker_link_send(worker, json_pack("{s:s, s:O, s:I}",
@@ -327,6 +327,7 @@ worker_act(HaWorker *worker)
 		case HA_ACTION_START_STANDBY:
 			break;
 	}
+	worker_config_look(worker);
 	act_config(worker);
 	act_catalog(worker);
 }

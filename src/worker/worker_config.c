@@ -39,6 +39,25 @@ typedef enum ConfigStep
 } ConfigStep;
 
 /* ------------------------------------------------------------------------
+ * The key itself
+ * ------------------------------------------------------------------------
+ */
+
+/* Write down, once, that somebody deleted the key. */
+void
+worker_config_look(HaWorker *worker)
+{
+	uint64_t	index;
+
+	(void) pgha_brain_config(worker->brain, &index);
+	if (index == 0 && worker->config_seen != 0)
+		worker_event(worker, 0, "configuration deleted",
+					 "the config key is gone from Consul; what it said stays "
+					 "in force, and the leader writes it again", false);
+	worker->config_seen = index;
+}
+
+/* ------------------------------------------------------------------------
  * What a change changes
  * ------------------------------------------------------------------------
  */
@@ -307,7 +326,13 @@ config_make(HaCommand *command)
 	else if (json_is_true(json_object_get(command->request, "dry_run")))
 		worker_command_answer(command, json_incref(rows));
 	else
+	{
+		if (index == 0)
+			worker_command_notice(command, "the configuration was deleted in "
+								  "Consul; what was in force is written again, "
+								  "with this change");
 		config_write(command, new, index);
+	}
 	json_decref(new);
 }
 

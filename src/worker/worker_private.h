@@ -103,6 +103,7 @@ typedef struct HaWorker
 
 	HaBallot	ballot;			/* wanted in the member key */
 	uint64_t	config_sent;	/* index of the config the launcher was sent */
+	uint64_t	config_seen;	/* the key's index in the last round */
 	char		seen_leader[HA_NAME_MAX + 1];	/* for the event of a change */
 	uint64_t	seen_term;
 	HaTime		permits_since;	/* of the view */
@@ -186,6 +187,7 @@ extern void worker_command_fail(HaCommand *command, const char *sqlstate,
 			pg_attribute_printf(4, 5);
 
 /* worker_config.c */
+extern void worker_config_look(HaWorker *worker);
 extern void worker_config_run(HaWorker *worker, HaCommand *command);
 extern void worker_config_show(HaWorker *worker, HaCommand *command);
 
