@@ -22,40 +22,40 @@ sub iso { return POSIX::strftime('%Y-%m-%dT%H:%M:%S+00:00', gmtime($_[0])) }
 # what can't be done is refused before anything is changed
 {
 	my $leader = $c->leader;
-	my ($a, $b) = others($leader);
+	my ($one, $two) = others($leader);
 	my $before = $c->lease->{term};
-	like(error($a, "SELECT pg_ha_switchover('nobody')"),
+	like(error($one, "SELECT pg_ha_switchover('nobody')"),
 		qr/member "nobody" can't be made the leader: there is no such member.*Possible candidates: n\d, n\d\.  Nothing was changed/s, 'an unknown candidate');
-	like(error($a, "SELECT pg_ha_switchover('$leader->{name}')"), qr/it leads already/, 'the leader itself');
-	like(error($a, "SELECT pg_ha_switchover(scheduled_at => now() - interval '1 s')"), qr/must be in the future/, 'a time that has passed');
-	like(error($a, "SELECT pg_ha_switchover(scheduled_at => 'infinity')"), qr/must be a finite time/, 'a time that never comes');
-	like(error($a, "SELECT pg_ha_switchover(timeout => '-1 s')"), qr/a timeout can't be negative/, 'a negative timeout');
-	like(error($a, 'SELECT pg_ha_failover(NULL)'), qr/needs a candidate/, 'a failover to nobody');
+	like(error($one, "SELECT pg_ha_switchover('$leader->{name}')"), qr/it leads already/, 'the leader itself');
+	like(error($one, "SELECT pg_ha_switchover(scheduled_at => now() - interval '1 s')"), qr/must be in the future/, 'a time that has passed');
+	like(error($one, "SELECT pg_ha_switchover(scheduled_at => 'infinity')"), qr/must be a finite time/, 'a time that never comes');
+	like(error($one, "SELECT pg_ha_switchover(timeout => '-1 s')"), qr/a timeout can't be negative/, 'a negative timeout');
+	like(error($one, 'SELECT pg_ha_failover(NULL)'), qr/needs a candidate/, 'a failover to nobody');
 	$leader->query('CREATE ROLE clerk LOGIN');
-	wait_until('the role', 5, sub { $a->try_query("SELECT 1 FROM pg_roles WHERE rolname = 'clerk'") });
-	like(error($a, 'SET ROLE clerk; SELECT pg_ha_switchover()'), qr/permission denied for function pg_ha_switchover/, 'somebody who may not');
-	$b->kill_launcher;
-	wait_until('its launcher to be missed', 15, sub { error($a, "SELECT pg_ha_switchover('$b->{name}')") =~ /its launcher is not running/ });
+	wait_until('the role', 5, sub { $one->try_query("SELECT 1 FROM pg_roles WHERE rolname = 'clerk'") });
+	like(error($one, 'SET ROLE clerk; SELECT pg_ha_switchover()'), qr/permission denied for function pg_ha_switchover/, 'somebody who may not');
+	$two->kill_launcher;
+	wait_until('its launcher to be missed', 15, sub { error($one, "SELECT pg_ha_switchover('$two->{name}')") =~ /its launcher is not running/ });
 	pass('a candidate without a launcher');
-	$b->start(keep_files => 1);
-	wait_until('its launcher', 15, sub { error($leader, "SELECT pg_ha_switchover('$b->{name}', now() - interval '1 s')") =~ /future/ });
+	$two->start(keep_files => 1);
+	wait_until('its launcher', 15, sub { error($leader, "SELECT pg_ha_switchover('$two->{name}', now() - interval '1 s')") =~ /future/ });
 	is($c->lease->{term}, $before, 'nobody else leads');
-	is($a->query("SELECT count(*) FROM pg_ha_jobs"), '0', 'and no job was begun');
+	is($one->query("SELECT count(*) FROM pg_ha_jobs"), '0', 'and no job was begun');
 }
 
 # called on a standby: waits, and says what happened; no acknowledged row is lost
 {
 	my $leader = $c->leader;
-	my ($a, $b) = others($leader);
+	my ($one, $two) = others($leader);
 	my $w = $c->start_writer(100);
 	sleep 1;
 	my ($state, $old, $new, $tli, $lsn, $ms) =
-		split /\|/, $b->query("SELECT state, old_leader, new_leader, timeline, lsn, ms_without_writes FROM pg_ha_switchover('$a->{name}')");
-	is("$state $old $new", "done $leader->{name} $a->{name}", 'done, from and to whom');
+		split /\|/, $two->query("SELECT state, old_leader, new_leader, timeline, lsn, ms_without_writes FROM pg_ha_switchover('$one->{name}')");
+	is("$state $old $new", "done $leader->{name} $one->{name}", 'done, from and to whom');
 	is($tli, 2, 'on the next timeline');
 	like($lsn, qr{^0/[0-9A-F]+$}, 'from a position');
 	cmp_ok($ms, '<', 5000, "with $ms ms without writes");
-	is($c->leader->{name}, $a->{name}, 'the candidate leads');
+	is($c->leader->{name}, $one->{name}, 'the candidate leads');
 	$c->wait_healthy;
 	$c->wait_writing($w);
 	my $seen = $c->stop_writer($w);
@@ -63,7 +63,7 @@ sub iso { return POSIX::strftime('%Y-%m-%dT%H:%M:%S+00:00', gmtime($_[0])) }
 	ok(!grep({ $_->{action} =~ /rewind|clone/ && $_->{time} gt iso(time - 30) && $_->{action} ne 'cloned' } $leader->events),
 		'the old leader came back without a rewind');
 	is($c->kv('failover'), '{}', 'the order is cleared');
-	is(job($leader, 'kind, state, message', 'true'), "switchover|done|$a->{name} leads", 'its job is known to all');
+	is(job($leader, 'kind, state, message', 'true'), "switchover|done|$one->{name} leads", 'its job is known to all');
 	my @rules = map { "$_->{rule} $_->{action}" } grep { $_->{rule} >= 500 && $_->{rule} < 600 || $_->{rule} == 205 } $leader->events;
 	is(join(', ', @rules), '504 checkpoint, 508 hand over, 205 release', 'the events of the old leader explain it');
 }
@@ -85,30 +85,30 @@ sub iso { return POSIX::strftime('%Y-%m-%dT%H:%M:%S+00:00', gmtime($_[0])) }
 # whoever it was asked of
 {
 	my $leader = $c->leader;
-	my ($a, $b) = others($leader);
-	my $id = $a->query("SELECT job FROM pg_ha_switchover('$b->{name}', now() + interval '1 h')");
-	is(job($b, 'state, asked_by', "id = '$id'"), "scheduled|$a->{name}", 'shown everywhere');
+	my ($one, $two) = others($leader);
+	my $id = $one->query("SELECT job FROM pg_ha_switchover('$two->{name}', now() + interval '1 h')");
+	is(job($two, 'state, asked_by', "id = '$id'"), "scheduled|$one->{name}", 'shown everywhere');
 	my $key = JSON::PP::decode_json($c->kv('failover'));
-	is("$key->{leader} $key->{member}", "$leader->{name} $b->{name}", "in Patroni's key");
+	is("$key->{leader} $key->{member}", "$leader->{name} $two->{name}", "in Patroni's key");
 	like($key->{scheduled_at}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d/, 'with its time');
-	like(error($b, 'SELECT pg_ha_switchover()'), qr/being changed already, or will be.*pg_ha_cancel/s, 'one at a time');
-	is($b->query("SELECT pg_ha_cancel('$id')"), 't', 'cancelled on another member');
+	like(error($two, 'SELECT pg_ha_switchover()'), qr/being changed already, or will be.*pg_ha_cancel/s, 'one at a time');
+	is($two->query("SELECT pg_ha_cancel('$id')"), 't', 'cancelled on another member');
 	is($c->kv('failover'), '{}', 'the key is cleared');
-	like(error($b, "SELECT pg_ha_cancel('$id')"), qr/has ended already/, 'once');
-	like(error($b, "SELECT pg_ha_cancel('x')"), qr/there is no job "x"/, 'what there is');
+	like(error($two, "SELECT pg_ha_cancel('$id')"), qr/has ended already/, 'once');
+	like(error($two, "SELECT pg_ha_cancel('x')"), qr/there is no job "x"/, 'what there is');
 
-	$id = $a->query("SELECT job FROM pg_ha_switchover('$b->{name}', now() + interval '3 s')");
-	$a->kill_node;
-	like($b->query("SELECT state, message FROM pg_ha_wait_for_job('$id', '30 s')"), qr/^done\|$b->{name} leads$/,
+	$id = $one->query("SELECT job FROM pg_ha_switchover('$two->{name}', now() + interval '3 s')");
+	$one->kill_node;
+	like($two->query("SELECT state, message FROM pg_ha_wait_for_job('$id', '30 s')"), qr/^done\|$two->{name} leads$/,
 		'at its time, though the member asked is dead');
-	$a->start;
+	$one->start;
 	$c->wait_healthy(60);
 }
 
 # an order of another tool, and one that can't be understood
 {
 	my $leader = $c->leader;
-	my ($a, $b) = others($leader);
+	my ($one, $two) = others($leader);
 	my $terms = $c->lease->{term};
 	$c->kv_put('failover', '{"leader": 5}');
 	sleep 1.5;
@@ -116,13 +116,13 @@ sub iso { return POSIX::strftime('%Y-%m-%dT%H:%M:%S+00:00', gmtime($_[0])) }
 	$c->kv_put('failover', encode({ leader => $leader->{name}, member => 'nobody' }));
 	wait_until('the order to be dropped', 10, sub { ($c->kv('failover') // '') eq '{}' });
 	ok(scalar(grep { $_->{action} eq 'end order' && $_->{what} =~ /nobody: there is no such member/ } $leader->events), 'what can\'t be done is dropped, with an event');
-	$c->kv_put('failover', encode({ leader => $leader->{name}, member => $a->{name}, scheduled_at => iso(time - 3600) }));
+	$c->kv_put('failover', encode({ leader => $leader->{name}, member => $one->{name}, scheduled_at => iso(time - 3600) }));
 	wait_until('the order to be dropped', 10, sub { ($c->kv('failover') // '') eq '{}' });
 	ok(scalar(grep { $_->{action} eq 'end order' && $_->{what} =~ /its time has passed unmet/ } $leader->events), 'what is late is dropped, with an event');
 	is($c->lease->{term}, $terms, 'the leader is the same');
-	$c->kv_put('failover', encode({ leader => $leader->{name}, member => $a->{name} }));
-	wait_until('the new leader', 20, sub { ($c->lease->{holder} // '') eq $a->{name} });
-	is($c->leader->{name}, $a->{name}, "Patroni's order is carried out");
+	$c->kv_put('failover', encode({ leader => $leader->{name}, member => $one->{name} }));
+	wait_until('the new leader', 20, sub { ($c->lease->{holder} // '') eq $one->{name} });
+	is($c->leader->{name}, $one->{name}, "Patroni's order is carried out");
 	$c->wait_healthy;
 }
 
@@ -131,13 +131,13 @@ sub encode { return JSON::PP::encode_json($_[0]) }
 # the candidate takes no more WAL: the old leader leads again, and says so
 {
 	my $leader = $c->leader;
-	my ($a, $b) = others($leader);
+	my ($one, $two) = others($leader);
 	my $w = $c->start_writer(50);
 	my $tli = timeline($leader);
-	my $receiver = $a->query('SELECT pid FROM pg_stat_wal_receiver');
+	my $receiver = $one->query('SELECT pid FROM pg_stat_wal_receiver');
 	kill 'STOP', $receiver;
 	my $begun = time;
-	like(error($b, "SELECT pg_ha_switchover('$a->{name}')"), qr/switchover failed: nobody took over in time, and the old leader leads again/, 'it says so');
+	like(error($two, "SELECT pg_ha_switchover('$one->{name}')"), qr/switchover failed: nobody took over in time, and the old leader leads again/, 'it says so');
 	is($c->leader->{name}, $leader->{name}, 'the old leader leads');
 	$c->wait_writing($w);
 	cmp_ok(time - $begun, '<', 15, 'and is written to');
@@ -151,21 +151,21 @@ sub encode { return JSON::PP::encode_json($_[0]) }
 # a failover by hand, with a leader and without
 {
 	my $leader = $c->leader;
-	my ($a, $b) = others($leader);
-	is($b->query("SELECT state, old_leader, new_leader FROM pg_ha_failover('$a->{name}')"), "done|$leader->{name}|$a->{name}", 'a leader that is there hands over');
+	my ($one, $two) = others($leader);
+	is($two->query("SELECT state, old_leader, new_leader FROM pg_ha_failover('$one->{name}')"), "done|$leader->{name}|$one->{name}", 'a leader that is there hands over');
 	$c->wait_healthy;
 
 	# paused, the leader dies: nobody takes over until somebody is named
 	$leader = $c->leader;
-	($a, $b) = others($leader);
-	is($a->query('SELECT pg_ha_pause()'), 't', 'paused');
-	like(error($a, 'SELECT pg_ha_switchover()'), qr/in a pause the member to lead must be named/, 'who is to lead must be named then');
+	($one, $two) = others($leader);
+	is($one->query('SELECT pg_ha_pause()'), 't', 'paused');
+	like(error($one, 'SELECT pg_ha_switchover()'), qr/in a pause the member to lead must be named/, 'who is to lead must be named then');
 	$leader->kill_node;
 	sleep 6;
-	like(error($a, "SELECT pg_ha_failover('$b->{name}')"), qr/member "$b->{name}" can't be made the leader: it does not stream|lacks up to/, 'what may be lost must be accepted');
-	my $result = $a->query("SELECT state, new_leader FROM pg_ha_failover('$b->{name}', force => true)");
-	is($result, "done|$b->{name}", 'the one named leads');
-	is($b->query('SELECT pg_ha_resume()'), 't', 'resumed');
+	like(error($one, "SELECT pg_ha_failover('$two->{name}')"), qr/member "$two->{name}" can't be made the leader: it does not stream|lacks up to/, 'what may be lost must be accepted');
+	my $result = $one->query("SELECT state, new_leader FROM pg_ha_failover('$two->{name}', force => true)");
+	is($result, "done|$two->{name}", 'the one named leads');
+	is($two->query('SELECT pg_ha_resume()'), 't', 'resumed');
 	$leader->start;
 	$c->wait_healthy(60);
 }

@@ -2,6 +2,7 @@
  * owned.c
  *	  Settings of PostgreSQL that pg_ha decides on by itself.
  */
+#include <stddef.h>
 #include <strings.h>
 
 #include "core/owned.h"
@@ -48,9 +49,20 @@ static const OwnedSetting owned[] = {
 	{"include_if_exists", HA_OWNER_FILE, "files can't be included here"},
 };
 
-static const char *const critical[] = {
-	"max_connections", "max_worker_processes", "max_wal_senders",
-	"max_prepared_transactions", "max_locks_per_transaction"
+static const struct
+{
+	const char *name;
+	size_t		offset;			/* in HaControlSettings */
+}			critical[HA_CRITICALS] =
+{
+	{"max_connections", offsetof(HaControlSettings, max_connections)},
+	{"max_worker_processes",
+	offsetof(HaControlSettings, max_worker_processes)},
+	{"max_wal_senders", offsetof(HaControlSettings, max_wal_senders)},
+	{"max_prepared_transactions",
+	offsetof(HaControlSettings, max_prepared_xacts)},
+	{"max_locks_per_transaction",
+	offsetof(HaControlSettings, max_locks_per_xact)},
 };
 
 static const OwnedSetting *
@@ -87,8 +99,36 @@ pgha_owned_why(const char *name)
 bool
 pgha_owned_critical(const char *name)
 {
-	for (size_t i = 0; i < sizeof(critical) / sizeof(critical[0]); i++)
-		if (strcasecmp(critical[i], name) == 0)
+	for (int i = 0; i < HA_CRITICALS; i++)
+		if (strcasecmp(critical[i].name, name) == 0)
 			return true;
 	return false;
+}
+
+const char *
+pgha_critical_name(int which)
+{
+	return critical[which].name;
+}
+
+int *
+pgha_critical(HaControlSettings *settings, int which)
+{
+	return (int *) ((char *) settings + critical[which].offset);
+}
+
+void
+pgha_critical_raise(HaControlSettings *settings,
+					const HaControlSettings *least)
+{
+	HaControlSettings values = *least;
+
+	for (int i = 0; i < HA_CRITICALS; i++)
+	{
+		int		   *to = pgha_critical(settings, i);
+		int			from = *pgha_critical(&values, i);
+
+		if (from > *to)
+			*to = from;
+	}
 }

@@ -27,6 +27,25 @@ extern HaOwner pgha_owner(const char *name);
  */
 extern bool pgha_owned_critical(const char *name);
 
+/* The values of these five: of a running server, or in a pg_control. */
+#define HA_CRITICALS 5
+
+typedef struct HaControlSettings
+{
+	int			max_connections;	/* all: 0 or less = not known */
+	int			max_worker_processes;
+	int			max_wal_senders;
+	int			max_prepared_xacts;
+	int			max_locks_per_xact;
+} HaControlSettings;
+
+extern const char *pgha_critical_name(int which);
+extern int *pgha_critical(HaControlSettings *settings, int which);
+
+/* Raise each value to that of `least`. */
+extern void pgha_critical_raise(HaControlSettings *settings,
+								const HaControlSettings *least);
+
 /* Why a setting is owned and what to do instead; NULL if it isn't. */
 extern const char *pgha_owned_why(const char *name);
 

@@ -12,6 +12,7 @@
 #include "core/restart.h"
 #include "core/lease.h"
 #include "core/order.h"
+#include "core/owned.h"
 #include "core/timeline.h"
 #include "core/types.h"
 
@@ -51,6 +52,7 @@ typedef struct HaMember
 	int			server_version; /* as 150006; 0 = unknown */
 	bool		fell_back;		/* runs with an older configuration that worked */
 	HaBallot	ballot;
+	HaControlSettings settings; /* it runs with */
 } HaMember;
 
 /* The cluster configuration's numbers, in force or default. */

@@ -73,6 +73,19 @@ pending_parse(json_t *reason, HaMember *member)
 }
 
 static void
+settings_parse(const json_t *object, HaControlSettings *settings)
+{
+	for (int i = 0; i < HA_CRITICALS; i++)
+	{
+		uint64_t	value = 0;
+
+		if (pgha_json_get_number(object, pgha_critical_name(i), &value) &&
+			value <= INT32_MAX)
+			*pgha_critical(settings, i) = (int) value;
+	}
+}
+
+static void
 member_read(const json_t *document, HaMember *member)
 {
 	const json_t *mark = json_object_get(document, "pg_ha");
@@ -110,6 +123,7 @@ member_read(const json_t *document, HaMember *member)
 			version <= INT32_MAX)
 			member->server_version = (int) version;
 		ballot_parse(json_object_get(mark, "ballot"), &member->ballot);
+		settings_parse(json_object_get(mark, "settings"), &member->settings);
 	}
 }
 
@@ -152,6 +166,22 @@ role_name(HaRole role)
 	return "uninitialized";
 }
 
+static int
+set_settings(json_t *mark, HaControlSettings settings)
+{
+	json_t	   *object;
+	int			failed = 0;
+
+	if (settings.max_connections <= 0)
+		return 0;
+	object = pgha_json_object();
+	for (int i = 0; i < HA_CRITICALS; i++)
+		failed |= json_object_set_new(object, pgha_critical_name(i),
+									  json_integer(*pgha_critical(&settings,
+																  i)));
+	return failed | json_object_set_new(mark, "settings", object);
+}
+
 /* pg_ha's mark: Patroni's tools ignore it, pg_ha tells its own by it. */
 static int
 set_mark(json_t *document, const HaMember *member)
@@ -178,6 +208,7 @@ set_mark(json_t *document, const HaMember *member)
 		failed |= pgha_json_set_number(ballot, "lsn", member->ballot.lsn);
 		failed |= json_object_set_new(mark, "ballot", ballot);
 	}
+	failed |= set_settings(mark, member->settings);
 	return failed | json_object_set_new(document, "pg_ha", mark);
 }
 

@@ -46,12 +46,9 @@ act_left_out(void *arg, const char *name, const char *why)
 bool
 launcher_render(HaLauncher *launcher, bool as_primary, char *why)
 {
-	const HaControlSettings *critical = NULL;
-
-	if (!as_primary && launcher->control.valid)
-		critical = &launcher->control.settings;
 	return pgha_render_verified(launcher->node, launcher->config_known ?
-								&launcher->config : NULL, critical,
+								&launcher->config : NULL,
+								launcher_needed(launcher, as_primary),
 								act_left_out, launcher, why);
 }
 

@@ -29,7 +29,8 @@
  *		"session":"...", "leader":"name", "leader_timeline":N, "ttl_ms":N,
  *		"consul_seen":N (s since the epoch, 0 = never), "optime":N,
  *		"pending_restart":bool, "sysid":"N", "started":"timestamp",
- *		"started_us":N, "server_version":150006, "rule":N
+ *		"started_us":N, "server_version":150006, "rule":N,
+ *		"leader_settings":{"max_connections":N, ...}	absent = not known
  *
  * A newer version is answered with {"type":"error","error":"..."} and closed.
  */

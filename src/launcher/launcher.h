@@ -6,6 +6,7 @@
  *		loop.c		the one poll, signals, messages of the worker
  *		gather.c	facts about the instance and its directory into a view
  *		act.c		carries a decision out: processes, jobs, files
+ *		needed.c	what a standby must have at least, because others have it
  *		asked.c		what others ask of this node by REST
  *		offline.c	--status, --show-config, --edit-config
  *
@@ -47,6 +48,7 @@ typedef struct HaLauncher
 
 	/* the worker */
 	json_t	   *worker_state;	/* its last state message; NULL = none yet */
+	bool		state_fresh;	/* ... is of the one that is connected */
 	HaConfigDoc config;			/* last one it sent or we read */
 	bool		config_known;
 	uint64_t	config_index;
@@ -68,6 +70,9 @@ typedef struct HaLauncher
 	uint64_t	files_index;	/* ... and are of this configuration */
 	bool		fell_back;		/* to files that worked, from those of bad_index */
 	uint64_t	bad_index;
+	HaControlSettings leaders;	/* the leader runs with, as last known */
+	HaControlSettings needed;	/* the files were rendered for */
+	HaTime		needed_at;		/* looked at */
 	HaWalEnd	wal_end;
 	HaLsn		wal_end_lsn;
 	HaTime		wal_clean_since;	/* of the view */
@@ -119,6 +124,12 @@ extern void launcher_apply_config(HaLauncher *launcher, json_t *document,
 extern void launcher_asked(void *arg, HaRestAsk *ask, HaRestReply *reply);
 extern void launcher_restarted(HaLauncher *launcher, bool well);
 extern void launcher_waits(HaLauncher *launcher, int ask, bool accepted);
+
+/* needed.c */
+extern const HaControlSettings *launcher_needed(HaLauncher *launcher,
+												bool as_primary);
+extern void launcher_look_needed(HaLauncher *launcher, HaTime now);
+extern bool launcher_is_primary(const HaLauncher *launcher);
 
 /* offline.c */
 extern int	launcher_status(const HaNode *node);

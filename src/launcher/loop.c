@@ -162,7 +162,7 @@ loop_worker_config(HaLauncher *launcher, json_t *message)
 		return;
 	launcher_apply_config(launcher, config, index);
 	launcher->files_index = index;
-	if (!launcher_render(launcher, launcher->started_primary, why))
+	if (!launcher_render(launcher, launcher_is_primary(launcher), why))
 	{
 		launcher_log(HA_REPORT_WARNING, "could not render configuration: %s",
 					 why);
@@ -200,6 +200,7 @@ loop_message(void *arg, const char *type, json_t *message)
 		json_decref(launcher->worker_state);
 		launcher->worker_state = json_incref(message);
 		loop_drop_old_copy(launcher, message);
+		launcher->state_fresh = true;
 		if (json_is_true(json_object_get(message, "accepts_reads")))
 		{
 			launcher->served_at = launcher->heard_at;
@@ -227,6 +228,7 @@ loop_presence(void *arg, bool present)
 	if (present)
 	{
 		launcher_log(HA_REPORT_INFO, "a worker is connected");
+		launcher->state_fresh = false;
 		launcher_end_brain(launcher);
 		if (launcher->start_pending)
 			pgha_render_worked(launcher->node);
@@ -237,6 +239,7 @@ loop_presence(void *arg, bool present)
 		return;
 	}
 	launcher_log(HA_REPORT_INFO, "no worker is connected");
+	launcher->state_fresh = false;
 	if (!launcher->stopping)
 		launcher->crashes++;
 }
@@ -383,7 +386,7 @@ loop_reload(HaLauncher *launcher)
 	/* others keep pointers into the old one: it lives as long as we do */
 	launcher->node = updated;
 	pgha_rest_reload(launcher->rest, updated);
-	if (!launcher_render(launcher, launcher->started_primary, why))
+	if (!launcher_render(launcher, launcher_is_primary(launcher), why))
 		launcher_log(HA_REPORT_WARNING, "could not render configuration: %s",
 					 why);
 	else
@@ -441,6 +444,7 @@ loop_decide(HaLauncher *launcher)
 		!launcher_begin_brain(launcher))
 		launcher->brain_retry_at = now + LOOP_BRAIN_MS * HA_NS_PER_MS;
 	launcher_gather(launcher, now);
+	launcher_look_needed(launcher, now);
 	launcher->decision = pgha_decide(&launcher->view);
 	loop_log_decision(launcher);
 	/* without a brain only what needs none may be done: stop and kill */

@@ -17,18 +17,9 @@
 #ifndef PGHA_RENDER_H
 #define PGHA_RENDER_H
 
+#include "core/owned.h"
 #include "dcs/documents.h"
 #include "launcher/node.h"
-
-/* Standby-critical settings as pg_control has them; -1 = unknown. */
-typedef struct HaControlSettings
-{
-	int			max_connections;
-	int			max_worker_processes;
-	int			max_wal_senders;
-	int			max_prepared_xacts;
-	int			max_locks_per_xact;
-} HaControlSettings;
 
 /* An entry of the cluster's parameters that was left out, and why. */
 typedef void (*HaRenderReport) (void *arg, const char *name, const char *why);

@@ -79,23 +79,8 @@ static const Pair fixed[] = {
 #endif
 };
 
-typedef struct Critical
-{
-	const char *name;
-	int			fallback;		/* the server's default */
-	size_t		offset;			/* in HaControlSettings */
-} Critical;
-
-static const Critical criticals[] = {
-	{"max_connections", 100, offsetof(HaControlSettings, max_connections)},
-	{"max_worker_processes", 8,
-	offsetof(HaControlSettings, max_worker_processes)},
-	{"max_wal_senders", 10, offsetof(HaControlSettings, max_wal_senders)},
-	{"max_prepared_transactions", 0,
-	offsetof(HaControlSettings, max_prepared_xacts)},
-	{"max_locks_per_transaction", 64,
-	offsetof(HaControlSettings, max_locks_per_xact)},
-};
+/* The server's defaults of the standby-critical five. */
+static const int critical_defaults[HA_CRITICALS] = {100, 8, 10, 0, 64};
 
 #define LENGTH(array) (sizeof(array) / sizeof(array[0]))
 
@@ -380,25 +365,20 @@ least_allowed(const char *name)
 	return 0;
 }
 
-static int
-critical_needed(const HaRendering *rendering, const Critical *critical)
-{
-	if (!rendering->critical)
-		return 0;
-	return *(const int *) ((const char *) rendering->critical +
-						   critical->offset);
-}
-
-/* max(configured, what pg_control says, what the cluster can't do without) */
+/* max(configured, what was asked for, what the cluster can't do without) */
 static void
 print_critical(const HaRendering *rendering, HaBuffer *buffer)
 {
-	for (size_t i = 0; i < LENGTH(criticals); i++)
+	HaControlSettings asked = {0};
+
+	if (rendering->critical)
+		asked = *rendering->critical;
+	for (int i = 0; i < HA_CRITICALS; i++)
 	{
-		const char *name = criticals[i].name;
+		const char *name = pgha_critical_name(i);
 		int			configured = effective_number(rendering, name,
-												  criticals[i].fallback);
-		int			needed = critical_needed(rendering, &criticals[i]);
+												  critical_defaults[i]);
+		int			needed = *pgha_critical(&asked, i);
 
 		if (configured < least_allowed(name))
 		{

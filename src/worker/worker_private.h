@@ -10,6 +10,7 @@
  *		worker_link.c		the socket to the launcher
  *		worker_command.c	what backends ask for, until it is done
  *		worker_config.c		the cluster's configuration, shown and changed
+ *		worker_pending.c	what the next start will do differently
  *		worker_wait.c		what an administrator may wait for
  *		worker_job.c		documents of jobs
  *		worker_order.c		an order to change the leader, carried out
@@ -140,7 +141,10 @@ extern void worker_event(HaWorker *worker, int rule, const char *action,
 /* worker_gather.c */
 extern void worker_gather(HaWorker *worker, HaTime now);
 extern char *worker_new_history(HaWorker *worker);	/* malloc'd; NULL = same */
-extern json_t *worker_pending_restart(void);
+
+/* worker_pending.c */
+extern json_t *worker_pending_restart(void);	/* NULL = nothing is pending */
+extern void worker_settings(HaControlSettings *settings);
 
 /* worker_act.c */
 extern void worker_act(HaWorker *worker);

@@ -86,6 +86,7 @@ publish_member(HaWorker *worker)
 	member->tli = view->tli;
 	member->lsn = view->lsn;
 	member->ballot = worker->ballot;
+	worker_settings(&member->settings);
 	member->started = publish_started_us();
 	member->server_version = PG_VERSION_NUM;
 	member->fell_back = worker->fell_back;
@@ -110,6 +111,23 @@ publish_member(HaWorker *worker)
  * The launcher
  * ------------------------------------------------------------------------
  */
+
+/* What the leader runs with: a standby needs as much. */
+static json_t *
+publish_settings(const HaMember *leader)
+{
+	HaControlSettings settings;
+	json_t	   *object;
+
+	if (leader == NULL || leader->settings.max_connections <= 0)
+		return NULL;
+	settings = leader->settings;
+	object = json_pack("{}");
+	for (int i = 0; i < HA_CRITICALS; i++)
+		json_object_set_new(object, pgha_critical_name(i),
+							json_integer(*pgha_critical(&settings, i)));
+	return object;
+}
 
 static json_t *
 publish_state_message(HaWorker *worker)
@@ -165,6 +183,8 @@ publish_state_message(HaWorker *worker)
 									 started,
 									 "server_version", PG_VERSION_NUM,
 									 "rule", worker->reported.rule));
+	json_object_update_new(state, json_pack("{s:o*}", "leader_settings",
+											publish_settings(leader)));
 	return state;
 }
 

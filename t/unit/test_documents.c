@@ -177,6 +177,32 @@ ok_pending_cut(void)
 	   "member: a list of what waits that is too long is left out");
 }
 
+/* What it runs with: the five are said and read together. */
+static void
+ok_settings(void)
+{
+	HaMemberDoc doc = {.member = {.pgha = true,.settings = {120, 8, 10, 0, 64}}};
+	HaMember	read;
+	char		why[HA_WHY_MAX];
+	char	   *text = pgha_member_print(&doc);
+
+	ok(text && strstr(text, "\"settings\":{\"max_connections\":120,") &&
+	   pgha_member_parse("n1", text, strlen(text), &read, why) &&
+	   memcmp(&read.settings, &doc.member.settings,
+			  sizeof(read.settings)) == 0,
+	   "member: the settings it runs with are written and read");
+	free(text);
+	text = strdup("{\"pg_ha\":{\"settings\":{\"max_connections\":-5,"
+				  "\"max_wal_senders\":4294967296,"
+				  "\"max_worker_processes\":\"x\"}}}");
+	ok(text && pgha_member_parse("n1", text, strlen(text), &read, why) &&
+	   read.settings.max_connections == 0 &&
+	   read.settings.max_wal_senders == 0 &&
+	   read.settings.max_worker_processes == 0,
+	   "member: settings out of range are not known");
+	free(text);
+}
+
 static void
 test_member(void)
 {
@@ -197,6 +223,7 @@ test_member(void)
 			  "\"new_value\":\"200\"}}") == 0,
 	   "member: what waits for a restart is read");
 	ok_pending_cut();
+	ok_settings();
 
 	strcpy(doc.version, "4.1.0");
 	doc.receive_lsn = 67395656;
