@@ -60,10 +60,10 @@ for my $max (150, 90)
 {
 	my $w = $c->start_writer(50);
 	edit($one, "\"max_connections\": $max");
-	wait_until('all to wait for a restart', 10, sub { $one->query('SELECT count(DISTINCT member) FROM pg_ha_pending_restart') == 3 });
+	wait_until('the leader to wait for a restart', 10, sub { $one->query("SELECT string_agg(next, ' ') FROM pg_ha_pending_restart WHERE member = '$leader->{name}' AND setting = 'max_connections'") eq $max });
 	my $id = $leader->query('SELECT job FROM pg_ha_restart()');
 	is(wait_until('the job to end', 90, sub { my $s = $one->try_query("SELECT state FROM pg_ha_jobs WHERE id = '$id'") // ''; $s =~ /done|failed/ ? $s : undef }), 'done', "max_connections $max: all restarted");
-	started($_) for $c->members;
+	$c->wait_healthy;
 	my @order = sort { started($a) cmp started($b) } $c->members;
 	is($order[-1]{name}, $leader->{name}, 'the leader last') if $max == 150;
 	for my $m ($c->members)

@@ -933,6 +933,12 @@ when_job_goes_on(const HaView *v)
 	return has_job(v) && pgha_restart_next(v, &v->restart) != NULL;
 }
 
+static bool
+when_job_settles(const HaView *v)
+{
+	return has_job(v) && pgha_restart_settles(v, &v->restart);
+}
+
 static void
 fill_job_next(const HaView *v, HaDecision *d)
 {
@@ -1228,7 +1234,10 @@ static const HaRule rules[] = {
 	"a condition of the job does not hold for the member", fill_job_next},
 	{526, when_job_goes_on, HA_ACTION_MARK_ASKED,
 	"the member is the job's next", fill_job_next},
-	{527, has_job, HA_ACTION_END_RESTART,
+	{527, when_job_settles, HA_ACTION_WAIT,
+	"the leader was restarted, and standbys may need it once more",
+	fill_heartbeat},
+	{528, has_job, HA_ACTION_END_RESTART,
 	"all members of the job are restarted", fill_restart_fault},
 	{549, has_request, HA_ACTION_WAIT,
 	"the lease is ours, and what was asked for is not due", fill_heartbeat},

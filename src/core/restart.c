@@ -18,6 +18,9 @@
  */
 #define RESTART_ROUNDS_MAX 2
 
+/* ... which they see when they have replayed that, and looked */
+#define RESTART_SETTLE_MS 3000
+
 const HaRestartEntry *
 pgha_restart_asked(const HaRestart *restart)
 {
@@ -80,6 +83,27 @@ pgha_restart_next(const HaView *view, const HaRestart *restart)
 			return &restart->entries[i];
 	}
 	return leader;
+}
+
+bool
+pgha_restart_settles(const HaView *view, const HaRestart *restart)
+{
+	bool		led = false;
+	bool		others = false;
+
+	for (int i = 0; i < restart->nentries; i++)
+	{
+		const HaRestartEntry *entry = &restart->entries[i];
+
+		if (entry->state != HA_ENTRY_DONE)
+			continue;
+		if (strcmp(entry->member, view->leader) == 0)
+			led = true;
+		else
+			others = true;
+	}
+	return led && others &&
+		view->now < view->ours_since + RESTART_SETTLE_MS * HA_NS_PER_MS;
 }
 
 bool

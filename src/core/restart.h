@@ -77,6 +77,10 @@ extern bool pgha_restart_skips(const struct HaView *view, const HaRestart *resta
 extern bool pgha_restart_is_back(const struct HaView *view,
 							 const HaRestartEntry *entry);
 
+/* Whether standbys may still say that they need another restart. */
+extern bool pgha_restart_settles(const struct HaView *view,
+								 const HaRestart *restart);
+
 /* What ends the job early. */
 extern HaRestartFault pgha_restart_check(const struct HaView *view,
 								 const HaRestart *restart);
