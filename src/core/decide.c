@@ -29,6 +29,9 @@
 /* how long a leader that was shut down for a switchover waits for its successor */
 #define DECIDE_HANDOVER_MS 2000
 
+/* how many there are before a switchover */
+#define DECIDE_CHECKPOINTS 2
+
 /* how often a checkpoint under way is looked at */
 #define DECIDE_CHECKPOINT_MS 5
 
@@ -824,16 +827,20 @@ when_order_due(const HaView *v)
 	return has_order(v) && pgha_order_is_due(v, &v->order);
 }
 
+/* the second is short, and leaves the shutdown little of its own to write */
 static bool
 when_checkpoint_wanted(const HaView *v)
 {
-	return when_order_due(v) && v->checkpoint_asked_at == 0;
+	return when_order_due(v) && v->order.begun_term == 0 &&
+		v->checkpoints < DECIDE_CHECKPOINTS &&
+		(v->checkpoints == 0 || v->checkpoint_done);
 }
 
 static bool
 when_checkpoint_runs(const HaView *v)
 {
-	return when_order_due(v) && !v->checkpoint_done;
+	return when_order_due(v) && v->order.begun_term == 0 &&
+		!v->checkpoint_done;
 }
 
 static void

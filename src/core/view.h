@@ -193,8 +193,9 @@ typedef struct HaView
 	bool		order_pending;	/* a change of it awaits its answer */
 	bool		order_begun_here;	/* begun in this life of the worker */
 	bool		handing_over;	/* the launcher was told to */
-	HaTime		checkpoint_asked_at;	/* for this order; 0 = not yet */
-	bool		checkpoint_done;
+	HaTime		checkpoint_asked_at;	/* for this order, first; 0 = not yet */
+	int			checkpoints;	/* asked for */
+	bool		checkpoint_done;	/* the last one asked for */
 	HaRestart	restart;
 	bool		restart_pending;	/* a change of it awaits its answer */
 } HaView;

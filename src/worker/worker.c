@@ -468,6 +468,18 @@ worker_forget(int code, Datum arg)
 	LWLockRelease(&pgha_shmem->lock);
 }
 
+/*
+ * What the process shared is given back by now.  The libraries would tidy up
+ * their own memory for tens of milliseconds, and a primary that hands over
+ * waits for this process to end.
+ */
+static void
+worker_end(int code, Datum arg)
+{
+	(void) arg;
+	_exit(code);
+}
+
 static void
 worker_introduce(void)
 {
@@ -476,6 +488,7 @@ worker_introduce(void)
 	pgha_shmem->worker_procno = MyProc->pgprocno;
 	LWLockRelease(&pgha_shmem->lock);
 	before_shmem_exit(worker_forget, (Datum) 0);
+	on_proc_exit(worker_end, (Datum) 0);
 }
 
 void

@@ -99,19 +99,22 @@ act_end_permits(HaWorker *worker)
 				 pgha_rule(worker->decision.rule)->why, false);
 }
 
+/* The message first: writing the event down takes as long as the disk does. */
 bool
 worker_ask_launcher(HaWorker *worker, const char *action)
 {
 	const HaRule *rule = pgha_rule(worker->decision.rule);
+	bool		sent;
 
-	worker_event(worker, rule->id, action, rule->why, true);
-	return worker_link_send(worker,
+	sent = worker_link_send(worker,
 							json_pack("{s:s, s:s, s:i, s:s, s:s, s:i, s:i}",
 									  "type", "act", "action", action,
 									  "rule", rule->id, "why", rule->why,
 									  "target", worker->decision.target,
 									  "timeline", (int) worker->view.tli,
 									  "claimed", (int) worker->view.claimed));
+	worker_event(worker, rule->id, action, rule->why, true);
+	return sent;
 }
 
 static void
@@ -259,7 +262,6 @@ act_note_leader(HaWorker *worker)
 void
 worker_act(HaWorker *worker)
 {
-	act_note_leader(worker);
 	switch (worker->decision.action)
 	{
 		case HA_ACTION_CONFIRM:
@@ -328,6 +330,7 @@ worker_act(HaWorker *worker)
 			break;
 	}
 	worker_config_look(worker);
+	act_note_leader(worker);
 	act_config(worker);
 	act_catalog(worker);
 }

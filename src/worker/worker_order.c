@@ -2,8 +2,8 @@
  * worker_order.c
  *	  An order to change the leader: its facts, and what the leader does.
  *
- *		checkpoint --> mark it as begun --> the launcher hands over
- *		              (compare-and-set)     (stops, releases to the candidate)
+ *		checkpoints --> mark it as begun --> the launcher hands over
+ *		               (compare-and-set)     (stops, releases to the candidate)
  *		the new leader, or the old one if nobody took over: clear the key, and
  *		write into its job how it ended
  *
@@ -25,16 +25,16 @@
  * ------------------------------------------------------------------------
  */
 
-/* The end of the last whole checkpoint. */
+/* Where the last whole checkpoint began: what came before it is on disk. */
 static uint64_t
 order_last_checkpoint(void)
 {
 	bool		crc_ok;
 	ControlFileData *control = get_controlfile(DataDir, &crc_ok);
-	uint64_t	checkpoint = crc_ok ? control->checkPoint : 0;
+	uint64_t	redo = crc_ok ? control->checkPointCopy.redo : 0;
 
 	pfree(control);
-	return checkpoint;
+	return redo;
 }
 
 /* What the members' slots here say they have received. */
@@ -82,8 +82,9 @@ worker_gather_order(HaWorker *worker)
 	view->order_begun_here = memory->begun_here;
 	view->handing_over = memory->handing_over;
 	view->checkpoint_asked_at = memory->checkpoint_asked_at;
-	view->checkpoint_done = memory->checkpoint_asked_at != 0 &&
-		order_last_checkpoint() != memory->checkpoint_before;
+	view->checkpoints = memory->checkpoints;
+	view->checkpoint_done = memory->checkpoints > 0 &&
+		order_last_checkpoint() >= memory->checkpoint_from;
 	if (view->role == HA_ROLE_PRIMARY)
 		order_gather_confirmed(view);
 }
@@ -242,8 +243,10 @@ order_end(HaWorker *worker)
 static void
 order_checkpoint(HaWorker *worker)
 {
-	worker->order.checkpoint_before = order_last_checkpoint();
-	worker->order.checkpoint_asked_at = worker->view.now;
+	worker->order.checkpoint_from = GetXLogInsertRecPtr();
+	worker->order.checkpoints++;
+	if (worker->order.checkpoint_asked_at == 0)
+		worker->order.checkpoint_asked_at = worker->view.now;
 	worker_event(worker, worker->decision.rule, "checkpoint",
 				 pgha_rule(worker->decision.rule)->why, false);
 	RequestCheckpoint(CHECKPOINT_IMMEDIATE | CHECKPOINT_FORCE);

@@ -53,8 +53,9 @@ typedef struct HaOrderMemory
 	uint64_t	written;		/* the index it was made from: to be read anew */
 	bool		begun_here;
 	bool		handing_over;
-	HaTime		checkpoint_asked_at;
-	uint64_t	checkpoint_before;	/* the last one's position then */
+	HaTime		checkpoint_asked_at;	/* the first */
+	int			checkpoints;	/* asked for */
+	uint64_t	checkpoint_from;	/* the last is to begin there, or later */
 	HaTime		begun_seen_at;	/* its begin, by whomever */
 } HaOrderMemory;
 

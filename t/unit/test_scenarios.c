@@ -154,6 +154,7 @@ static const Fact facts[] = {
 	FACT(order_begun_here, FACT_BOOL),
 	FACT(handing_over, FACT_BOOL),
 	FACT(checkpoint_asked_at, FACT_TIME),
+	FACT(checkpoints, FACT_INT),
 	FACT(checkpoint_done, FACT_BOOL),
 	FACT(restart_pending, FACT_BOOL),
 };
