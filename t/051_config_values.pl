@@ -129,4 +129,98 @@ sub events_like { my ($m, $re) = @_; return scalar grep { "$_->{action}: $_->{wh
 	$pending->([], 'taken back: nothing is pending');
 }
 
+# rules: the server's own parser reads them before they are written
+{
+	my $good = '["local all all trust", "# remark", "", "host all all 127.0.0.1/32 trust", "host all all samenet scram-sha-256", "hostnossl \\"a b\\" +g ::1 ffff:: md5"]';
+	edit($leader, '{"postgresql": {"pg_hba": ' . $good . ', "pg_ident": ["m /^(.*)@x$ \\\\1"]}}');
+	for my $m ($leader, $standby)
+	{
+		wait_until("the rules on $m->{name}", 10, sub { $m->query(q(SELECT count(*) FROM pg_hba_file_rules WHERE error IS NULL)) eq '6' });
+		is($m->query('SELECT count(*) FROM pg_hba_file_rules WHERE error IS NOT NULL'), 0, "rules and pg_ha's own two are in force on $m->{name}");
+		is($m->query('SELECT count(*) FROM pg_ident_file_mappings'), 1, 'and the mapping');
+	}
+	my $before = config($leader);
+	for my $case (
+		[ 'pg_hba', 'hosts all all all md5', qr/postgresql\.pg_hba, line 2: invalid connection type "hosts"/ ],
+		[ 'pg_hba', 'host all all 127.0.0.1/33 md5', qr/line 2: invalid CIDR mask in address "127\.0\.0\.1\/33"/ ],
+		[ 'pg_hba', 'host all all 10.0.0.0 md5', qr/line 2: invalid IP mask "md5"/ ],
+		[ 'pg_hba', 'host all all 10.0.0.0/8', qr/line 2: end-of-line before authentication method/ ],
+		[ 'pg_hba', 'host all all all md6', qr/line 2: invalid authentication method "md6"/ ],
+		[ 'pg_hba', 'host all all all peer', qr/line 2: peer authentication is only supported on local sockets/ ],
+		[ 'pg_hba', 'host all all all ldap', qr/line 2: authentication method "ldap" requires argument/ ],
+		[ 'pg_hba', 'host all all all md5 map', qr/line 2: authentication option not in name=value format: map/ ],
+		[ 'pg_hba', 'local all all trust\\nlocal all all md5', qr/line 2: it contains a line break/ ],
+		[ 'pg_hba', 'local all all trust \\\\', qr/line 2: it ends in a backslash/ ],
+		[ 'pg_ident', 'm a', qr/postgresql\.pg_ident, line 2: missing entry at end of line/ ],
+		[ 'pg_ident', 'm /( a', qr/line 2: invalid regular expression "\("/ ])
+	{
+		my ($field, $line, $message) = @$case;
+		my $first = $field eq 'pg_hba' ? 'local all all trust' : 'a b c';
+		my ($rows, $err) = edit($standby, qq({"postgresql": {"$field": ["$first", "$line"]}}));
+		like($err, $message, "$line is refused");
+		like($err, qr/The line is: /, 'and shown') unless $line =~ /nlocal/;
+	}
+	for my $case ([ '"local all all trust"', qr/pg_hba must be an array of strings/ ], [ '["local all all trust", 1]', qr/pg_hba must be an array of strings/ ])
+	{
+		my ($rows, $err) = edit($leader, qq({"postgresql": {"pg_hba": $case->[0]}}));
+		like($err, $case->[1], "$case->[0] is refused");
+	}
+	is_deeply(config($leader), $before, 'nothing has changed');
+
+	# written by others
+	my $files = slurp("$leader->{state}/pg_hba.conf");
+	my $put = sub { my $d = JSON::PP::decode_json($c->kv('config')); $_[0]->($d->{postgresql}); $c->kv_put('config', JSON::PP::encode_json($d)) };
+	for my $case (
+		[ [ 'local all all trust', 'hosts all all all md5' ], qr/pg_hba: line 2 is malformed \("hosts all all all md5": "hosts" is no kind of connection\), so the whole list is not used/ ],
+		[ 'local all all trust', qr/pg_hba: it is no list/ ],
+		[ [ 'host all all 127.0.0.1/33 trust' ], qr/pg_hba: line 1 is malformed .*no network/ ])
+	{
+		$put->(sub { $_[0]{pg_hba} = $case->[0]; $_[0]{parameters}{work_mem} = (8 + int(rand(90))) . 'MB' });
+		my $work_mem = JSON::PP::decode_json($c->kv('config'))->{postgresql}{parameters}{work_mem};
+		for my $m ($leader, $standby)
+		{
+			wait_until('the rest of it to be in force', 10, sub { $m->query('SHOW work_mem') eq $work_mem });
+			ok(events_like($m, $case->[1]), "bad rules written to Consul: an event on $m->{name} says so");
+			is($m->query('SELECT count(*) FROM pg_hba_file_rules WHERE error IS NULL'), 6, 'and those before stay in force');
+		}
+	}
+	is(slurp("$leader->{state}/pg_hba.conf"), $files, 'in the file, too');
+	edit($standby, '{"postgresql": {"pg_hba": ["host all all 127.0.0.1/32 trust"], "pg_ident": null}}');
+	wait_until('good rules', 10, sub { $leader->query('SELECT count(*) FROM pg_hba_file_rules') eq '3' });
+	pass('a good list takes their place');
+}
+
+# names and values of old
+{
+	my ($rows, $err) = edit($leader, param('"archive_mode": "on", "archive_command": "/bin/true", "archive_timeout": "1800s", "hot_standby": "on", "max_connections": 100, "max_replication_slots": 5, "max_wal_senders": 10, "wal_keep_segments": 8, "wal_level": "hot_standby", "wal_log_hints": "on", "checkpoint_segments": 8, "default_with_oids": "off", "password_encryption": true'));
+	like($err, qr/NOTICE:  wal_keep_segments: read as wal_keep_size = 128MB, its name since PostgreSQL 13/, 'wal_keep_segments is translated, with a notice');
+	like($err, qr/NOTICE:  checkpoint_segments: read as max_wal_size = 384MB/, 'and so is checkpoint_segments');
+	like($err, qr/NOTICE:  wal_level: "hot_standby" is read as "replica"/, 'and wal_level hot_standby');
+	like($err, qr/NOTICE:  password_encryption: "on" is read as "md5"/, 'and password_encryption on');
+	like($err, qr/NOTICE:  $_: it is always on/, "$_ is said to be always on") for 'hot_standby', 'wal_log_hints';
+	like($err, qr/NOTICE:  default_with_oids: not used: PostgreSQL has no such setting since version 12/, 'what is no more is said');
+	is(config($standby)->{postgresql}{parameters}{wal_keep_segments}, 8, 'all is kept as entered');
+	for my $m ($leader, $standby)
+	{
+		wait_until('wal_keep_size', 10, sub { $m->query('SHOW wal_keep_size') eq '128MB' });
+		is($m->query('SHOW wal_level') . ' ' . $m->query('SHOW hot_standby') . ' ' . $m->query('SHOW password_encryption'), 'replica on md5', "in force on $m->{name}");
+	}
+	my $before = config($leader);
+	for my $case (
+		[ '"wal_keep_segments": "many"', qr/invalid value for parameter "wal_keep_size": "many"/ ],
+		[ '"wal_log_hints": "off"', qr/"wal_log_hints" can't be set for the cluster/ ],
+		[ '"hot_standby": false', qr/"hot_standby" can't be set for the cluster/ ],
+		[ '"wal_level": "hot"', qr/invalid value for parameter "wal_level": "hot"/ ],
+		[ '"trigger file": "x"', qr/unrecognized configuration parameter "trigger file"/ ])
+	{
+		my ($none, $said) = edit($leader, param($case->[0]));
+		like($said, $case->[1], "$case->[0] is refused");
+	}
+	is_deeply(config($leader), $before, 'nothing has changed');
+	(undef, $err) = edit($leader, param('"wal_keep_size": "1GB"'));
+	wait_until('wal_keep_size', 10, sub { $standby->query('SHOW wal_keep_size') eq '1GB' });
+	pass('where both names are given, the present one counts');
+	edit($leader, '{"postgresql": {"parameters": null}}');
+}
+
 done_testing;

@@ -4,7 +4,8 @@
  *
  * pg_ha's own lines come first, so that no rule of others keeps a member from
  * streaming or rewinding.  Then the cluster's list; a member that has none uses
- * the user's own file, and without that a cautious default.
+ * the user's own file, and without that a cautious default.  Instead of a list
+ * with a bad line in it the rules that were rendered last stay.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -16,80 +17,10 @@
 #include <strings.h>
 #include <unistd.h>
 
-#include "pg_config.h"
-
 #include "dcs/json.h"
 #include "dcs/state.h"
+#include "launcher/hba_line.h"
 #include "launcher/render_private.h"
-
-/* fields of a line: local database user method, host ... address method */
-#define FIELDS_LOCAL 4
-#define FIELDS_HOST 5
-
-/*
- * Tokens of a line: blanks and commas part them, "" keeps both, # begins a
- * comment.
- */
-
-/* The end of the field at `at`, which is not blank. */
-static const char *
-field_end(const char *at)
-{
-	bool		quoted = false;
-
-	for (; *at && *at != '\n'; at++)
-	{
-		if (*at == '"')
-			quoted = !quoted;
-		else if (!quoted && (*at == '#' || *at == ' ' || *at == '\t' ||
-							 *at == '\r'))
-			break;
-	}
-	return at;
-}
-
-static const char *
-skip_blanks(const char *at)
-{
-	return at + strspn(at, " \t\r");
-}
-
-static int
-count_fields(const char *line)
-{
-	int			n = 0;
-
-	line = skip_blanks(line);
-	while (*line && *line != '#' && *line != '\n')
-	{
-		line = skip_blanks(field_end(line));
-		n++;
-	}
-	return n;
-}
-
-/* Enough to tell a line for which the server would refuse the whole file. */
-static bool
-rule_valid(const char *line)
-{
-	static const char *const types[] = {
-		"local", "host", "hostssl", "hostnossl", "hostgssenc",
-		"hostnogssenc"
-	};
-	const char *type = skip_blanks(line);
-	size_t		len = (size_t) (field_end(type) - type);
-	int			fields = count_fields(line);
-
-	if (fields == 0)
-		return !strchr(line, '\n');
-	if (PG_VERSION_NUM >= 160000 && len >= 7 && memcmp(type, "include", 7) == 0)
-		return fields == 2 && !strchr(line, '\n');
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
-		if (strlen(types[i]) == len && memcmp(types[i], type, len) == 0)
-			return fields >= (i == 0 ? FIELDS_LOCAL : FIELDS_HOST) &&
-				!strchr(line, '\n');
-	return false;
-}
 
 /* A name that is one and nothing else: no keyword, no list, no file. */
 static void
@@ -174,29 +105,71 @@ add_user_file(const HaRendering *rendering, const char *setting,
 	return true;
 }
 
+typedef enum ListUse
+{
+	LIST_ABSENT,
+	LIST_GOOD,
+	LIST_BAD,
+} ListUse;
+
 /* The whole list or nothing: a missing line may let somebody in. */
-static bool
-list_usable(const HaRendering *rendering, const char *name, json_t *list,
-			bool (*valid) (const char *line))
+static ListUse
+list_use(const HaRendering *rendering, const char *name, json_t *list,
+		 bool (*check) (const char *line, char *why))
 {
 	size_t		i;
 	json_t	   *line;
+	char		wrong[HA_WHY_MAX] = "it is no string";
 	char		why[HA_WHY_MAX];
 
-	if (!json_is_array(list) || json_array_size(list) == 0)
-		return false;
+	if (json_is_null(list) || !list ||
+		(json_is_array(list) && json_array_size(list) == 0))
+		return LIST_ABSENT;
+	if (!json_is_array(list))
+	{
+		pgha_render_left_out(rendering, name, "it is no list");
+		return LIST_BAD;
+	}
 	json_array_foreach(list, i, line)
 	{
 		const char *text = json_string_value(line);
 
-		if (text && valid(text))
+		if (text && check(text, wrong))
 			continue;
-		pgha_why(why, "line %zu is malformed (\"%.60s\"), so the whole list "
-				 "is not used", i + 1, text ? text : "no string");
+		pgha_why(why, "line %zu is malformed (\"%.40s\": %.60s), so the whole "
+				 "list is not used", i + 1, text ? text : "", wrong);
 		pgha_render_left_out(rendering, name, why);
-		return false;
+		return LIST_BAD;
 	}
-	return true;
+	return LIST_GOOD;
+}
+
+/* The list as it was written, good or bad. */
+static json_t *
+given_list(const HaRendering *rendering, const char *name)
+{
+	return rendering->config ?
+		json_object_get(json_object_get(rendering->config->document,
+										"postgresql"), name) : NULL;
+}
+
+/* Rules that were in force stay so; false: there are none yet. */
+static bool
+add_present_file(const HaRendering *rendering, const char *name,
+				 HaBuffer *buffer)
+{
+	char		path[PATH_MAX];
+	char		why[HA_WHY_MAX];
+	bool		missing;
+	size_t		len;
+	char	   *text = NULL;
+
+	if (pgha_render_path(path, rendering->node->state_directory, name, why))
+		text = pgha_file_read(path, HA_CONF_FILE_MAX, &len, &missing, why);
+	if (text)
+		pgha_buffer_add_bytes(buffer, text, len);
+	free(text);
+	return text != NULL;
 }
 
 static void
@@ -224,9 +197,12 @@ bool
 pgha_rendering_hba(const HaRendering *rendering, HaBuffer *buffer, char *why)
 {
 	const HaNode *node = rendering->node;
-	json_t	   *list = rendering->config ? rendering->config->pg_hba : NULL;
+	json_t	   *list = given_list(rendering, "pg_hba");
+	ListUse		use = list_use(rendering, "pg_hba", list, pgha_hba_line_check);
 	bool		found;
 
+	if (use == LIST_BAD && add_present_file(rendering, "pg_hba.conf", buffer))
+		return true;
 	pgha_buffer_add(buffer,
 					"# Written by pg_ha_launcher; changes are overwritten.\n"
 					"\n# pg_ha's own\nhost replication ");
@@ -234,7 +210,7 @@ pgha_rendering_hba(const HaRendering *rendering, HaBuffer *buffer, char *why)
 	pgha_buffer_add(buffer, " all scram-sha-256\nhost all ");
 	add_name(buffer, node->rewind_user);
 	pgha_buffer_add(buffer, " all scram-sha-256\n\n");
-	if (list_usable(rendering, "pg_hba", list, rule_valid))
+	if (use == LIST_GOOD)
 	{
 		add_list(list, buffer);
 		return true;
@@ -247,23 +223,20 @@ pgha_rendering_hba(const HaRendering *rendering, HaBuffer *buffer, char *why)
 	return true;
 }
 
-static bool
-mapping_valid(const char *line)
-{
-	int			fields = count_fields(line);
-
-	return (fields == 0 || fields == 3) && !strchr(line, '\n');
-}
-
 bool
 pgha_rendering_ident(const HaRendering *rendering, HaBuffer *buffer, char *why)
 {
-	json_t	   *list = rendering->config ? rendering->config->pg_ident : NULL;
+	json_t	   *list = given_list(rendering, "pg_ident");
+	ListUse		use = list_use(rendering, "pg_ident", list,
+							   pgha_ident_line_check);
 	bool		found;
 
+	if (use == LIST_BAD &&
+		add_present_file(rendering, "pg_ident.conf", buffer))
+		return true;
 	pgha_buffer_add(buffer,
 					"# Written by pg_ha_launcher; changes are overwritten.\n");
-	if (list_usable(rendering, "pg_ident", list, mapping_valid))
+	if (use == LIST_GOOD)
 	{
 		add_list(list, buffer);
 		return true;
@@ -280,7 +253,7 @@ pgha_rendering_ident(const HaRendering *rendering, HaBuffer *buffer, char *why)
 static void
 append_rule(json_t *rules, HaBuffer *line)
 {
-	if (line->data && count_fields(line->data) > 0)
+	if (line->data && pgha_hba_fields(line->data) > 0)
 		json_array_append_new(rules, json_string(line->data));
 	pgha_buffer_release(line);
 }

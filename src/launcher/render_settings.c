@@ -13,7 +13,7 @@
 #define _GNU_SOURCE
 #endif
 
-#include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +24,9 @@
 
 #include "core/owned.h"
 #include "dcs/json.h"
+#include "dcs/parameters.h"
 #include "dcs/state.h"
 #include "launcher/render_private.h"
-
-#define WAL_SEGMENT_MB 16		/* wal_keep_segments' unit before 13 */
 
 typedef struct Pair
 {
@@ -120,99 +119,37 @@ add_entry(HaRendering *rendering, HaRenderSource source, const char *name,
 	return true;
 }
 
-/* Printed as the server reads it; NULL: nothing it could read. */
-static char *
-json_text(const json_t *value)
-{
-	char	   *text = NULL;
-	int			len = 0;
-
-	if (json_is_string(value))
-		return strdup(json_string_value(value));
-	if (json_is_boolean(value))
-		return strdup(json_is_true(value) ? "on" : "off");
-	if (json_is_integer(value))
-		len = asprintf(&text, "%" JSON_INTEGER_FORMAT,
-					   json_integer_value(value));
-	else if (json_is_real(value))
-		len = asprintf(&text, "%.15g", json_real_value(value));
-	return len < 0 ? NULL : text;
-}
-
-static char *
-translate_segments(const char *value)
-{
-	long		segments = strtol(value, NULL, 10);
-	char	   *size;
-
-	if (segments < 0)
-		segments = 0;
-	if (segments > INT_MAX / WAL_SEGMENT_MB)
-		segments = INT_MAX / WAL_SEGMENT_MB;
-	return asprintf(&size, "%ldMB", segments * WAL_SEGMENT_MB) < 0 ? NULL :
-		size;
-}
-
-/* What Patroni's users have from older servers.  Takes the value. */
-static char *
-translate(const HaRendering *rendering, const char **name, char *value)
-{
-	char	   *result;
-
-	if (strcasecmp(*name, "wal_keep_segments") == 0)
-	{
-		pgha_render_left_out(rendering, *name,
-							 "read as wal_keep_size, in units of 16 MB");
-		*name = "wal_keep_size";
-		result = translate_segments(value);
-	}
-	else if (strcasecmp(*name, "wal_level") == 0 &&
-			 (strcasecmp(value, "hot_standby") == 0 ||
-			  strcasecmp(value, "archive") == 0))
-	{
-		pgha_render_left_out(rendering, *name, "read as replica, which is "
-							 "its name today");
-		result = strdup("replica");
-	}
-	else
-		return value;
-	free(value);
-	return result;
-}
-
-/* Patroni writes these into every cluster's settings; they say what holds. */
-static bool
-says_what_holds(const char *name, const char *value)
-{
-	return (strcasecmp(name, "hot_standby") == 0 ||
-			strcasecmp(name, "wal_log_hints") == 0) &&
-		(strcasecmp(value, "on") == 0 || strcasecmp(value, "true") == 0 ||
-		 strcasecmp(value, "yes") == 0 || strcmp(value, "1") == 0);
-}
-
 static bool
 collect_parameter(HaRendering *rendering, const char *name,
 				  const json_t *parameter, char *why)
 {
+	const char *written = name;
 	char	   *value;
+	char		note[HA_WHY_MAX] = "";
+	HaParameterKind kind;
 
 	if (json_is_null(parameter))
 		return true;
-	value = json_text(parameter);
-	if (!pgha_conf_name_valid(name))
-		pgha_render_left_out(rendering, name, "this is no setting's name");
-	else if (!value)
+	value = pgha_parameter_text(parameter);
+	if (!value)
+	{
 		pgha_render_left_out(rendering, name,
 							 "its value is no string, number or boolean");
-	else if (pgha_owner(name) != HA_OWNER_USER)
-	{
-		if (!says_what_holds(name, value))
-			pgha_render_left_out(rendering, name, pgha_owned_why(name));
+		return true;
 	}
-	else
+	kind = pgha_parameter_translate(PG_VERSION_NUM,
+									rendering->config->parameters, &name,
+									&value, note);
+	if (kind == HA_PARAMETER_TRANSLATED || kind == HA_PARAMETER_DROPPED)
+		pgha_render_left_out(rendering, written, note);
+	if (kind == HA_PARAMETER_AS_IS || kind == HA_PARAMETER_TRANSLATED)
 	{
-		value = translate(rendering, &name, value);
-		return add_entry(rendering, HA_RENDER_CLUSTER, name, value, why);
+		if (!pgha_conf_name_valid(name))
+			pgha_render_left_out(rendering, name, "this is no setting's name");
+		else if (pgha_owner(name) != HA_OWNER_USER)
+			pgha_render_left_out(rendering, name, pgha_owned_why(name));
+		else
+			return add_entry(rendering, HA_RENDER_CLUSTER, name, value, why);
 	}
 	free(value);
 	return true;

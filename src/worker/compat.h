@@ -20,6 +20,7 @@
 #undef ENABLE_GSS
 
 #include "lib/ilist.h"
+#include "libpq/hba.h"
 #include "miscadmin.h"
 #include "postmaster/autovacuum.h"
 #include "postmaster/bgworker_internals.h"
@@ -69,10 +70,60 @@ pgha_guc_find(const char *name)
 
 	for (int i = 0; i < GetNumConfigOptions(); i++)
 	{
-		if (strcmp(settings[i]->name, name) == 0)
+		if (pg_strcasecmp(settings[i]->name, name) == 0)
 			return settings[i];
 	}
 	return NULL;
+#endif
+}
+
+/*
+ * Tokens of a text in the syntax of pg_hba.conf and pg_ident.conf.  They live
+ * until pgha_auth_end; 16 keeps them in a context that only the opening of a
+ * real file makes.
+ */
+static inline FILE *
+pgha_auth_begin(void)
+{
+#if PG_VERSION_NUM >= 160000
+	char	   *ignored = NULL;
+
+	return open_auth_file("/dev/null", DEBUG3, 0, &ignored);
+#else
+	return NULL;
+#endif
+}
+
+static inline void
+pgha_auth_tokens(const char *filename, FILE *text, List **lines)
+{
+#if PG_VERSION_NUM >= 160000
+	tokenize_auth_file(filename, text, lines, DEBUG3, 0);
+#else
+	(void) tokenize_auth_file(filename, text, lines, DEBUG3);
+#endif
+}
+
+static inline void
+pgha_auth_end(FILE *opened)
+{
+#if PG_VERSION_NUM >= 160000
+	if (opened != NULL)
+		free_auth_file(opened, 0);
+#else
+	(void) opened;
+#endif
+}
+
+/* 15 compiles the pattern of an ident line outside of memory contexts. */
+static inline void
+pgha_ident_free(IdentLine *line)
+{
+#if PG_VERSION_NUM < 160000
+	if (line != NULL && line->ident_user[0] == '/')
+		pg_regfree(&line->re);
+#else
+	(void) line;
 #endif
 }
 

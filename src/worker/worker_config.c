@@ -18,6 +18,7 @@
 
 #include "core/owned.h"
 #include "dcs/json.h"
+#include "dcs/parameters.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -113,21 +114,6 @@ config_diff(const char *path, json_t *old, json_t *new, json_t *rows)
  * ------------------------------------------------------------------------
  */
 
-static const char *
-config_value(const json_t *value, char *text, size_t size)
-{
-	char	   *dumped;
-
-	if (json_is_boolean(value))
-		return json_is_true(value) ? "on" : "off";
-	if (json_is_string(value))
-		return json_string_value(value);
-	dumped = json_dumps(value, JSON_ENCODE_ANY);
-	strlcpy(text, dumped != NULL ? dumped : "", size);
-	free(dumped);
-	return text;
-}
-
 /* What the server itself would say; it changes nothing. */
 static void
 config_ask_server(HaCommand *command, const char *name, const char *value)
@@ -155,35 +141,9 @@ config_ask_server(HaCommand *command, const char *name, const char *value)
 	PG_END_TRY();
 }
 
-/* Names and values that other versions and tools use, and what becomes of them. */
-static bool
-config_is_translated(HaCommand *command, const char *name, const char *value)
-{
-	if (pg_strcasecmp(name, "wal_keep_segments") == 0)
-	{
-		worker_command_notice(command, "wal_keep_segments is an old name: "
-							  "wal_keep_size is set from it, 16 MB for each");
-		return true;
-	}
-	if ((pg_strcasecmp(name, "hot_standby") == 0 ||
-		 pg_strcasecmp(name, "wal_log_hints") == 0) &&
-		(pg_strcasecmp(value, "on") == 0 || pg_strcasecmp(value, "true") == 0))
-	{
-		worker_command_notice(command, "%s is always on", name);
-		return true;
-	}
-	return false;
-}
-
 static void
-config_check_parameter(HaCommand *command, const char *name,
-					   const json_t *value)
+config_check_setting(HaCommand *command, const char *name, const char *value)
 {
-	char		number[64];
-	const char *text = config_value(value, number, sizeof(number));
-
-	if (json_is_null(value) || config_is_translated(command, name, text))
-		return;
 	if (pgha_owner(name) != HA_OWNER_USER)
 		worker_command_fail(command, "42501",
 							"Leave it out; nothing was changed.",
@@ -195,28 +155,53 @@ config_check_parameter(HaCommand *command, const char *name,
 							"unrecognized configuration parameter \"%s\"",
 							name);
 	else
-		config_ask_server(command, name, text);
+		config_ask_server(command, name, value);
+}
+
+/* What is no single value was refused before. */
+static void
+config_check_parameter(HaCommand *command, const json_t *parameters,
+					   const char *name, const json_t *value)
+{
+	const char *now = name;
+	char	   *text = pgha_parameter_text(value);
+	char		note[HA_WHY_MAX];
+	HaParameterKind kind;
+
+	if (text == NULL)
+		return;
+	kind = pgha_parameter_translate(PG_VERSION_NUM, parameters, &now, &text,
+									note);
+	if (note[0] != '\0')
+		worker_command_notice(command, "%s: %s", name, note);
+	if (kind == HA_PARAMETER_AS_IS || kind == HA_PARAMETER_TRANSLATED)
+		config_check_setting(command, now, text);
+	free(text);
 }
 
 /* Only what is new: what an older server accepted does not bar a change. */
 static void
 config_check(HaCommand *command, json_t *old, json_t *new)
 {
-	json_t	   *before = json_object_get(json_object_get(old, "postgresql"),
-										 "parameters");
-	json_t	   *after = json_object_get(json_object_get(new, "postgresql"),
-										"parameters");
+	json_t	   *old_server = json_object_get(old, "postgresql");
+	json_t	   *new_server = json_object_get(new, "postgresql");
+	json_t	   *before = json_object_get(old_server, "parameters");
+	json_t	   *after = json_object_get(new_server, "parameters");
 	const char *name;
 	json_t	   *value;
 	char		why[HA_WHY_MAX];
 
 	if (!pgha_config_check(new, why))
+	{
 		worker_command_fail(command, "22023", "Nothing was changed.", "%s", why);
+		return;
+	}
 	json_object_foreach(after, name, value)
 	{
 		if (!json_equal(value, json_object_get(before, name)))
-			config_check_parameter(command, name, value);
+			config_check_parameter(command, after, name, value);
 	}
+	worker_check_rules(command, old_server, new_server);
 }
 
 /* ------------------------------------------------------------------------

@@ -10,6 +10,7 @@
  *		worker_link.c		the socket to the launcher
  *		worker_command.c	what backends ask for, until it is done
  *		worker_config.c		the cluster's configuration, shown and changed
+ *		worker_hba.c		rules of pg_hba and pg_ident, checked
  *		worker_pending.c	what the next start will do differently
  *		worker_wait.c		what an administrator may wait for
  *		worker_job.c		documents of jobs
@@ -195,6 +196,10 @@ extern void worker_command_fail(HaCommand *command, const char *sqlstate,
 extern void worker_config_look(HaWorker *worker);
 extern void worker_config_run(HaWorker *worker, HaCommand *command);
 extern void worker_config_show(HaWorker *worker, HaCommand *command);
+
+/* worker_hba.c */
+extern void worker_check_rules(HaCommand *command, const json_t *old,
+							   const json_t *new);
 
 /* worker_wait.c */
 extern void worker_condition_run(HaWorker *worker, HaCommand *command);

@@ -129,7 +129,7 @@ test_left_out(void)
 	reported("b: this is no setting's name");
 	reported("work_mem: its value is no string");
 	reported("wal_log_hints: ");
-	reported("wal_keep_segments: read as wal_keep_size");
+	reported("wal_keep_segments: read as wal_keep_size = 128MB");
 	ok(!strstr(reports, "hot_standby: "), "what holds anyway is not reported");
 	rendered("wal_keep_size", "128MB");
 	rendered("wal_level", "replica");
@@ -319,7 +319,20 @@ test_hba(void)
 	ok(render(node, "{\"pg_hba\": [\"local all all trust\", \"hots all\"]}",
 			  NULL), "rendered a list with a bad line");
 	reported("pg_hba: line 2 is malformed");
+	ok(test_contains("state/pg_hba.conf", "# remark\nhost all all 10.0.0.0/8"),
+	   "the rules rendered last stay");
+	ok(render(node, "{\"pg_hba\": {\"local\": \"all\"}}", NULL),
+	   "rendered what is no list");
+	reported("pg_hba: it is no list");
+	ok(test_contains("state/pg_hba.conf", "# remark\nhost all all 10.0.0.0/8"),
+	   "the rules rendered last stay");
+	unlink(test_path("state/pg_hba.conf"));
+	ok(render(node, "{\"pg_hba\": [\"local all all trust\", 7]}", NULL),
+	   "rendered a bad list first");
+	reported("pg_hba: line 2 is malformed");
 	text_absent("state/pg_hba.conf", "trust");
+	ok(test_contains("state/pg_hba.conf", "local all \"postgres\" peer"),
+	   "the default stands in for it");
 	ok(render(node, "{\"pg_hba\": [\"local all all trust\\nhost x\"]}", NULL),
 	   "rendered a list with two lines in one");
 	reported("pg_hba: line 1 is malformed");
