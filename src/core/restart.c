@@ -50,6 +50,15 @@ pgha_restart_skips(const HaView *view, const HaRestart *restart,
 		member->server_version >= restart->version_below;
 }
 
+/* Restarted, or left out because nothing of it waited for a restart then. */
+static bool
+restart_was_looked_at(const HaRestart *restart, const HaRestartEntry *entry)
+{
+	return entry->state == HA_ENTRY_DONE ||
+		(entry->state == HA_ENTRY_SKIPPED && restart->pending_only &&
+		 restart->role == HA_ROLE_UNKNOWN && restart->version_below == 0);
+}
+
 /* A standby that still waits for a restart after the leader had its own. */
 static bool
 restart_once_more(const HaView *view, const HaRestart *restart,
@@ -57,7 +66,8 @@ restart_once_more(const HaView *view, const HaRestart *restart,
 {
 	const HaMember *member = pgha_view_member(view, entry->member);
 
-	return entry->state == HA_ENTRY_DONE && entry->rounds < RESTART_ROUNDS_MAX &&
+	return restart_was_looked_at(restart, entry) &&
+		entry->rounds < RESTART_ROUNDS_MAX &&
 		restart->nentries > 1 && strcmp(entry->member, view->leader) != 0 &&
 		member != NULL && member->pending_restart;
 }
@@ -95,12 +105,10 @@ pgha_restart_settles(const HaView *view, const HaRestart *restart)
 	{
 		const HaRestartEntry *entry = &restart->entries[i];
 
-		if (entry->state != HA_ENTRY_DONE)
-			continue;
 		if (strcmp(entry->member, view->leader) == 0)
-			led = true;
+			led = entry->state == HA_ENTRY_DONE;
 		else
-			others = true;
+			others |= restart_was_looked_at(restart, entry);
 	}
 	return led && others &&
 		view->now < view->ours_since + RESTART_SETTLE_MS * HA_NS_PER_MS;
