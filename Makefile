@@ -226,10 +226,11 @@ distclean-tree:
 	rm -rf .deps
 
 # ---------------------------------------------------------------------------
-# Tests and the demo.  Nothing here needs root once scripts/setup has run.
+# Tests and the demo.  Once scripts/setup has run, only faults across network
+# namespaces need root; without it they are skipped.
 
 .PHONY: test check-all check-unit check-sim check-regress check-tap tree \
-	demo demo-stop lint indent
+	check-faults soak demo demo-stop lint indent
 
 # The server may be missing when make starts, hence the second make.
 test: ## set up, build and run every test
@@ -243,6 +244,7 @@ check-all: ## every test, without looking for missing packages
 	$(MAKE) check-sim
 	$(MAKE) check-regress
 	$(MAKE) check-tap
+	$(MAKE) check-faults
 	@. scripts/env.sh && echo "all tests passed; logs are in $$PGHA_WORK"
 
 # The client that tests, benchmarks and the demo measure with.
@@ -288,6 +290,14 @@ else
 	scripts/as-postgres scripts/run-tap -j $(PROVE_JOBS) $(PROVE_FLAGS) \
 		$(or $(TAP),$(TAP_TESTS_ALL))
 endif
+
+# As root, for the network namespaces; without it they are skipped.
+check-faults: tree ## every fault across network namespaces; ROWS="6 11" chooses
+	ROWS="$(ROWS)" scripts/run-faults -v $(PROVE_FLAGS) t/faults/rows.pl
+
+soak: tree ## faults at random for MINUTES, by SEED
+	MINUTES="$(or $(MINUTES),2)" SEED="$(SEED)" \
+		scripts/run-faults -v $(PROVE_FLAGS) t/faults/soak.pl
 
 demo: ## run the demonstration
 	scripts/setup

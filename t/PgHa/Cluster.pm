@@ -165,6 +165,12 @@ sub spawn
 	return $pid;
 }
 
+# On a node of its own, where there are any (PgHa::Net).
+sub spawn_on { my ($self, $node, @what) = @_; return $self->spawn(@what) }
+
+# The host by which a test asks a member.
+sub reach { my ($self, $m) = @_; return $m->{host} }
+
 # Reap a child that was told to end; its exit status.
 sub reap
 {
@@ -187,7 +193,7 @@ sub plan_consul
 	for my $i (0 .. $self->{consul_servers} - 1)
 	{
 		$self->{consul}[$i] //= {
-			http => free_port(), lan => free_port(),
+			host => '127.0.0.1', http => free_port(), lan => free_port(),
 			rpc => free_port(), dir => "$self->{dir}/consul$i" };
 	}
 }
@@ -209,7 +215,7 @@ sub start_consul_server
 	my ($self, $i) = @_;
 	my $s = $self->{consul}[$i];
 	make_path($s->{dir});
-	my @join = map { ('-retry-join', "127.0.0.1:$_->{lan}") }
+	my @join = map { ('-retry-join', "$_->{host}:$_->{lan}") }
 		grep { $_ != $s } @{ $self->{consul} };
 	spit("$s->{dir}/c.json", encode_json({
 		ports => { http => $s->{http}, dns => -1, grpc => -1, serf_lan => $s->{lan},
@@ -217,13 +223,13 @@ sub start_consul_server
 		performance => { raft_multiplier => $self->{raft_multiplier} },
 		node_name => "consul$i", disable_update_check => JSON::PP::true,
 		leave_on_terminate => JSON::PP::false, %{ $self->{consul_config} } }));
-	$s->{pid} = $self->spawn("consul$i", "$s->{dir}.log", $ENV{PGHA_CONSUL}, 'agent',
+	$s->{pid} = $self->spawn_on($s->{node}, "consul$i", "$s->{dir}.log", $ENV{PGHA_CONSUL}, 'agent',
 		'-server', '-bootstrap-expect', $self->{consul_servers}, '-data-dir', "$s->{dir}/data",
-		'-config-file', "$s->{dir}/c.json", '-bind', '127.0.0.1', '-retry-interval', '1s',
-		'-client', '127.0.0.1', @join);
+		'-config-file', "$s->{dir}/c.json", '-bind', $s->{host}, '-retry-interval', '1s',
+		'-client', $s->{client} // $s->{host}, @join);
 }
 
-sub consul_url { my ($self, $i) = @_; return "http://127.0.0.1:$self->{consul}[$i // 0]{http}" }
+sub consul_url { my ($self, $i) = @_; my $s = $self->{consul}[$i // 0]; return "http://$s->{host}:$s->{http}" }
 
 sub consul_signal
 {
@@ -269,7 +275,7 @@ sub first_config
 	my $pg = $self->{config}{postgresql} // {};
 	return { ttl => $self->{ttl}, %{ $self->{config} },
 		postgresql => {
-			pg_hba => [ 'local all all trust', 'host all all 127.0.0.1/32 trust' ],
+			pg_hba => [ 'local all all trust', 'host all all 127.0.0.1/32 trust', @{ $self->{hba} // [] } ],
 			%$pg } };
 }
 
@@ -338,7 +344,7 @@ sub dsn
 {
 	my ($self) = @_;
 	my @m = $self->members;
-	return 'host=' . join(',', ('127.0.0.1') x @m) . ' port=' . join(',', map { $_->{port} } @m)
+	return 'host=' . join(',', map { $_->{host} } @m) . ' port=' . join(',', map { $_->{port} } @m)
 		. ' user=postgres dbname=postgres target_session_attrs=read-write connect_timeout=2';
 }
 
@@ -348,8 +354,9 @@ sub start_writer
 	my ($self, $rate, %o) = @_;
 	my $n = ++$self->{writers};
 	my $w = { log => "$self->{dir}/writer$n.ids", out => "$self->{dir}/writer$n.out" };
-	$w->{pid} = $self->spawn("writer$n", $w->{out}, "$ENV{PGHA_BINDIR}/pg_ha_writer",
-		$o{dsn} // $self->dsn, $rate, $n * 100_000_000, $w->{log});
+	$w->{first} = $n * 100_000_000;
+	$w->{pid} = $self->spawn_on($o{node}, "writer$n", $w->{out}, "$ENV{PGHA_BINDIR}/pg_ha_writer",
+		@{ $o{options} // [] }, $o{dsn} // $self->dsn, $rate, $w->{first}, $w->{log});
 	wait_until('the first acknowledged row', 15, sub { -s $w->{log} }) unless $o{nowait};
 	return $w;
 }

@@ -17,8 +17,9 @@ sub new
 	my $self = bless {
 		cluster => $cluster, name => $name, dir => $dir,
 		data => $o{data} // "$dir/data", state => "$dir/state", run => "$dir/run",
+		host => $o{host} // '127.0.0.1', node => $o{node},
 		port => $o{port} // PgHa::Cluster::free_port(),
-		rest => PgHa::Cluster::free_port(),
+		rest => $o{rest} // PgHa::Cluster::free_port(),
 		conf => "$dir/node.conf", log => "$dir/launcher.log",
 		extra => $o{extra} // '', consul => $o{consul} // 0,
 	}, $class;
@@ -42,14 +43,14 @@ sub write_conf
 pg_ha.scope = '$c->{scope}'
 pg_ha.name = '$self->{name}'
 pg_ha.data_directory = '$self->{data}'
-pg_ha.connect_address = '127.0.0.1:$self->{port}'
+pg_ha.connect_address = '$self->{host}:$self->{port}'
 pg_ha.state_directory = '$self->{state}'
 pg_ha.run_directory = '$self->{run}'
 pg_ha.consul_urls = '$urls'
-pg_ha.restapi_listen = '127.0.0.1:$self->{rest}'
+pg_ha.restapi_listen = '$self->{host}:$self->{rest}'
 pg_ha.passfile = '$self->{dir}/passfile'
 pg_ha.bootstrap_config = '$self->{dir}/bootstrap.json'
-listen_addresses = '127.0.0.1'
+listen_addresses = '$self->{host}'
 unix_socket_directories = '$self->{run}'
 max_wal_size = 256MB
 min_wal_size = 80MB
@@ -64,7 +65,7 @@ sub start
 	my ($self, %o) = @_;
 	$self->write_conf unless $o{keep_files};
 	local %ENV = (%ENV, %{ $self->{env} // {} });
-	$self->{launcher_pid} = $self->{cluster}->spawn("launcher of $self->{name}", $self->{log},
+	$self->{launcher_pid} = $self->{cluster}->spawn_on($self->{node}, "launcher of $self->{name}", $self->{log},
 		"$ENV{PGHA_BINDIR}/pg_ha_launcher", '--config', $self->{conf});
 	return $self;
 }
@@ -146,7 +147,7 @@ sub worker_pid
 sub psql_cmd
 {
 	my ($self, $dbname) = @_;
-	return ("$ENV{PGHA_BINDIR}/psql", '-XAtq', '-v', 'ON_ERROR_STOP=1', '-h', '127.0.0.1', '-p', $self->{port},
+	return ("$ENV{PGHA_BINDIR}/psql", '-XAtq', '-v', 'ON_ERROR_STOP=1', '-h', $self->{cluster}->reach($self), '-p', $self->{port},
 		'-U', 'postgres', '-d', $dbname // 'postgres');
 }
 
@@ -179,7 +180,7 @@ sub status { my ($self) = @_; return decode_json($self->query('SELECT pg_ha_stat
 sub rest
 {
 	my ($self, $path) = @_;
-	return PgHa::Cluster::http('GET', "http://127.0.0.1:$self->{rest}$path");
+	return PgHa::Cluster::http('GET', "http://$self->{host}:$self->{rest}$path");
 }
 
 sub events

@@ -3,14 +3,15 @@
  *	  A client that inserts row after row and never trusts what was not
  *	  acknowledged.
  *
- * usage: pg_ha_writer DSN ROWS-PER-SECOND FIRST-ID [LOG]
+ * usage: pg_ha_writer [-r MS] [-t MS] DSN ROWS-PER-SECOND FIRST-ID [LOG]
  *
  * Inserts ids into pg_ha_writer (created if absent) until SIGTERM or SIGINT.  An
  * insert that fails is not repeated: its outcome is unknown, the next id is
- * used.  After a failure it connects again, at once and then every 2 ms.  LOG
- * gets a line "id milliseconds" for each acknowledged row.  At the end one line
- * on stdout: acknowledged=N failed=N gap_ms=N, gap being the longest time
- * between two acknowledgements that a failure lay between.
+ * used.  After a failure it connects again, at once and then every 2 ms, or
+ * every MS of -r.  With -t, an answer that takes longer than MS is a failure.
+ * LOG gets a line "id milliseconds timeline" for each acknowledged row.  At the
+ * end one line on stdout: acknowledged=N failed=N gap_ms=N, gap being the
+ * longest time between two acknowledgements that a failure lay between.
  */
 #include <libpq-fe.h>
 #include <signal.h>
@@ -19,18 +20,54 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 #define WRITER_RECONNECT_US 2000
 
+/* told to stop, it waits so long for the answer that it awaits */
+#define WRITER_LAST_ANSWER_S 5
+
 static volatile sig_atomic_t stop = 0;
+static volatile sig_atomic_t waiting_on = -1;
+static int	answer_ms = 0;
 
 static void
 writer_stop(int signo)
 {
 	(void) signo;
 	stop = 1;
+	if (waiting_on >= 0)
+		alarm(WRITER_LAST_ANSWER_S);
+}
+
+/* The answer took too long. */
+static void
+writer_give_up(int signo)
+{
+	(void) signo;
+	if (waiting_on >= 0)
+		shutdown(waiting_on, SHUT_RDWR);
+}
+
+static void
+writer_await(PGconn *conn)
+{
+	struct itimerval timer = {{0, 0}, {answer_ms / 1000, answer_ms % 1000 * 1000}};
+
+	waiting_on = PQsocket(conn);
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+static void
+writer_answered(void)
+{
+	struct itimerval timer = {{0, 0}, {0, 0}};
+
+	setitimer(ITIMER_REAL, &timer, NULL);
+	waiting_on = -1;
 }
 
 static int64_t
@@ -61,14 +98,17 @@ writer_connect(const char *dsn)
 		return NULL;
 	}
 	PQsetNoticeReceiver(conn, writer_ignore, NULL);
+	writer_await(conn);
 	result = PQexec(conn, "CREATE TABLE IF NOT EXISTS pg_ha_writer"
 					" (id bigint PRIMARY KEY, at timestamptz DEFAULT now())");
+	writer_answered();
 	PQclear(result);
 	return conn;
 }
 
+/* Insert a row and say on which timeline it is. */
 static bool
-writer_insert(PGconn *conn, int64_t id)
+writer_insert(PGconn *conn, int64_t id, char *timeline, size_t size)
 {
 	char		text[24];
 	const char *values[1] = {text};
@@ -76,9 +116,15 @@ writer_insert(PGconn *conn, int64_t id)
 	bool		ok;
 
 	snprintf(text, sizeof(text), "%lld", (long long) id);
-	result = PQexecParams(conn, "INSERT INTO pg_ha_writer(id) VALUES ($1)", 1,
-						  NULL, values, NULL, NULL, 0);
-	ok = PQresultStatus(result) == PGRES_COMMAND_OK;
+	writer_await(conn);
+	result = PQexecParams(conn, "INSERT INTO pg_ha_writer(id) VALUES ($1)"
+						  " RETURNING substr(pg_walfile_name("
+						  "pg_current_wal_insert_lsn()), 1, 8)",
+						  1, NULL, values, NULL, NULL, 0);
+	writer_answered();
+	ok = PQresultStatus(result) == PGRES_TUPLES_OK;
+	if (ok)
+		snprintf(timeline, size, "%s", PQgetvalue(result, 0, 0));
 	PQclear(result);
 	return ok;
 }
@@ -95,10 +141,23 @@ main(int argc, char **argv)
 	bool		broken = false;
 	int64_t		id;
 	int64_t		pause_us;
+	int64_t		reconnect_us = WRITER_RECONNECT_US;
+	char		timeline[16];
+	int			option;
 
-	if (argc < 4)
+	while ((option = getopt(argc, argv, "+r:t:")) == 'r' || option == 't')
 	{
-		fprintf(stderr, "usage: pg_ha_writer DSN ROWS-PER-SECOND FIRST-ID [LOG]\n");
+		if (option == 'r')
+			reconnect_us = atoi(optarg) * INT64_C(1000);
+		else
+			answer_ms = atoi(optarg);
+	}
+	argc -= optind - 1;
+	argv += optind - 1;
+	if (argc < 4 || option != -1)
+	{
+		fprintf(stderr, "usage: pg_ha_writer [-r MS] [-t MS]"
+				" DSN ROWS-PER-SECOND FIRST-ID [LOG]\n");
 		return 1;
 	}
 	pause_us = 1000000 / (atoi(argv[2]) > 0 ? atoi(argv[2]) : 1);
@@ -110,6 +169,7 @@ main(int argc, char **argv)
 	}
 	signal(SIGTERM, writer_stop);
 	signal(SIGINT, writer_stop);
+	signal(SIGALRM, writer_give_up);
 	while (!stop)
 	{
 		int64_t		begun = writer_now_us();
@@ -118,15 +178,17 @@ main(int argc, char **argv)
 		if (conn == NULL && (conn = writer_connect(argv[1])) == NULL)
 		{
 			broken = true;
-			usleep(WRITER_RECONNECT_US);
+			usleep((useconds_t) reconnect_us);
 			continue;
 		}
-		if (!writer_insert(conn, id++))
+		if (!writer_insert(conn, id++, timeline, sizeof(timeline)))
 		{
 			failed++;
 			broken = true;
 			PQfinish(conn);
 			conn = NULL;
+			if (reconnect_us > WRITER_RECONNECT_US && !stop)
+				usleep((useconds_t) reconnect_us);
 			continue;
 		}
 		now = writer_now_us();
@@ -137,8 +199,8 @@ main(int argc, char **argv)
 		last = now;
 		if (log != NULL)
 		{
-			fprintf(log, "%lld %lld\n", (long long) id - 1,
-					(long long) now / 1000);
+			fprintf(log, "%lld %lld %s\n", (long long) id - 1,
+					(long long) now / 1000, timeline);
 			fflush(log);
 		}
 		if (now - begun < pause_us)
