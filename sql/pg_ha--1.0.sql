@@ -7,7 +7,7 @@ CREATE FUNCTION pg_ha_status() RETURNS jsonb
 LANGUAGE C VOLATILE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'pg_ha_status_sql';
 COMMENT ON FUNCTION pg_ha_status() IS
-'this node and its cluster in one document: role, leader, term, fence (state: open, closed or inactive; remaining_ms of the lease; commits refused and waited; connections cut), consul, the rule in force and why; without a worker, the reason and a hint';
+'this node and its cluster in one document: role, leader, term, fence (state: open, closed or inactive; remaining_ms of the lease; commits refused and waited; connections cut), consul, can_lose (how many further members and Consul servers, and why not more), the rule in force and why; without a worker, the reason and a hint';
 REVOKE ALL ON FUNCTION pg_ha_status() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pg_ha_status() TO pg_monitor;
 
@@ -105,6 +105,39 @@ COMMENT ON COLUMN pg_ha_rules.id IS 'as in pg_ha_events.rule and the logs';
 COMMENT ON COLUMN pg_ha_rules.section IS 'safety, leader, election, follow, operator, instance not running';
 COMMENT ON COLUMN pg_ha_rules.action IS 'what is done';
 COMMENT ON COLUMN pg_ha_rules.why IS 'when it applies';
+
+CREATE VIEW pg_ha_metrics AS
+SELECT m.name, m.value, m.help
+FROM (SELECT pg_ha_status() AS s) AS status,
+	LATERAL (SELECT count(*) AS n, count(*) FILTER (WHERE replication_state = 'streaming') AS streaming,
+		count(*) FILTER (WHERE pending_restart) AS pending, max(lag_bytes) AS lag FROM pg_ha_members) AS members,
+	LATERAL (VALUES
+	('leader', ((s->>'leader') = (s->>'name'))::int::numeric, '1: this member leads'),
+	('primary', ((s->>'role') = 'primary')::int, '1: this instance is a primary'),
+	('fence_open', (s->'fence'->>'state' = 'open')::int, '1: commits are acknowledged'),
+	('lease_remaining_ms', (s->'fence'->>'remaining_ms')::numeric, 'of the lease, 0 where it is not held'),
+	('commits_refused', (s->'fence'->>'refused')::numeric, 'by the fence, since the start'),
+	('commits_waited', (s->'fence'->>'waited')::numeric, 'for the lease, since the start'),
+	('connections_cut', (s->'fence'->>'cut')::numeric, 'instead of an acknowledgement, since the start'),
+	('term', (s->>'term')::numeric, 'the number of the leadership'),
+	('timeline', (s->>'timeline')::numeric, 'of the last WAL here'),
+	('lsn_bytes', (s->>'lsn')::pg_lsn - '0/0'::pg_lsn, 'primary: flushed; standby: received'),
+	('launcher', (s->>'launcher')::boolean::int, '1: this instance has its launcher'),
+	('consul_answers', (s->'consul'->>'answers')::boolean::int, '1: Consul answered the last request'),
+	('failsafe_active', (s->>'failsafe_active')::boolean::int, '1: the lease runs by the members'' word'),
+	('paused', (s->>'paused')::boolean::int, '1: maintenance mode'),
+	('members', members.n, 'with a member key'),
+	('members_streaming', members.streaming, 'from the leader'),
+	('members_pending_restart', members.pending, 'with settings that wait for a restart'),
+	('lag_bytes_max', members.lag, 'of the member that is furthest behind'),
+	('can_lose_members', (s->'can_lose'->>'members')::numeric, 'further members, before nobody leads'),
+	('can_lose_consul_servers', (s->'can_lose'->>'consul_servers')::numeric, 'further Consul servers, before it has no majority')
+	) AS m(name, value, help);
+COMMENT ON VIEW pg_ha_metrics IS
+'numbers for monitoring, of this member and of the cluster as it sees it; null: not known';
+COMMENT ON COLUMN pg_ha_metrics.name IS 'what it is';
+COMMENT ON COLUMN pg_ha_metrics.value IS 'its value now';
+COMMENT ON COLUMN pg_ha_metrics.help IS 'what it means';
 
 -- commands; those that change something are for superusers until granted
 

@@ -86,4 +86,14 @@ sub child
 	return @found;
 }
 
+# a directory that PostgreSQL can't read is copied anew, if it was the cluster's
+{
+	my ($standby) = $c->standbys;
+	$standby->stop;
+	PgHa::Cluster::spit("$standby->{data}/global/pg_control", "\0" x 8192);
+	$standby->start;
+	$c->wait_healthy(60);
+	ok($standby->log_count('pg_control" has a wrong checksum') > 0, 'a destroyed pg_control: said, and cloned anew');
+}
+
 done_testing;

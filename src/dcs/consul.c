@@ -289,6 +289,19 @@ pgha_consul_read_key(HaConsul *consul, const char *key, bool consistent,
 	return send_request(consul, &request, "GET", &url, NULL, 0, timeout_ms);
 }
 
+int
+pgha_consul_servers(HaConsul *consul, int timeout_ms,
+					HaConsulCallback callback, void *arg)
+{
+	ConsulRequest request = {
+		.kind = HA_CONSUL_SERVERS, .callback = callback, .arg = arg
+	};
+	UrlText		url;
+
+	url_start(consul, &url, "/v1/health/service/consul", "");
+	return send_request(consul, &request, "GET", &url, NULL, 0, timeout_ms);
+}
+
 static void
 url_cas(UrlText *url, int64_t cas_index)
 {

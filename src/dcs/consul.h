@@ -64,6 +64,8 @@ typedef struct HaConsulAnswer
 	const HaConsulKey *keys;	/* of a read; of a txn: each as it left it */
 	int			nkeys;
 	uint64_t	index;			/* X-Consul-Index; 0 = none */
+	int			servers;		/* of pgha_consul_servers: known, and well */
+	int			servers_passing;
 	const char *text;			/* session id; or what went wrong */
 	HaTime		sent_at;
 	HaTime		received_at;
@@ -151,6 +153,9 @@ extern int	pgha_consul_session_renew(HaConsul *consul, const char *session,
 extern int	pgha_consul_session_destroy(HaConsul *consul, const char *session,
 										int timeout_ms,
 										HaConsulCallback callback, void *arg);
+/* How many servers Consul knows, and how many of them it finds well. */
+extern int	pgha_consul_servers(HaConsul *consul, int timeout_ms,
+								HaConsulCallback callback, void *arg);
 extern void pgha_consul_cancel(HaConsul *consul, int id);
 
 #endif							/* PGHA_CONSUL_H */

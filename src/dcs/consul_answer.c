@@ -206,6 +206,34 @@ interpret_session(HaConsulParsed *parsed)
 	return HA_CONSUL_OK;
 }
 
+/* Nodes of the service "consul", with their checks: all must pass. */
+static HaConsulResult
+interpret_servers(HaConsulParsed *parsed, HaConsulAnswer *answer)
+{
+	size_t		i;
+	json_t	   *server;
+
+	if (!json_is_array(parsed->root))
+		return answer_unusable(parsed, "a list of servers that is none");
+	json_array_foreach(parsed->root, i, server)
+	{
+		bool		passing = true;
+		size_t		j;
+		json_t	   *check;
+
+		json_array_foreach(json_object_get(server, "Checks"), j, check)
+		{
+			const char *status =
+				json_string_value(json_object_get(check, "Status"));
+
+			passing &= status != NULL && strcmp(status, "passing") == 0;
+		}
+		answer->servers++;
+		answer->servers_passing += passing;
+	}
+	return HA_CONSUL_OK;
+}
+
 /* An answer of a status that says success, or failure in a known shape. */
 static HaConsulResult
 interpret_json(HaConsulKind kind, int results_min, const HaHttpAnswer *http,
@@ -234,6 +262,8 @@ interpret_json(HaConsulKind kind, int results_min, const HaHttpAnswer *http,
 		case HA_CONSUL_SESSION_CREATE:
 		case HA_CONSUL_SESSION_RENEW:
 			return interpret_session(parsed);
+		case HA_CONSUL_SERVERS:
+			return interpret_servers(parsed, answer);
 	}
 	return answer_unusable(parsed, "an unknown kind of request");
 }

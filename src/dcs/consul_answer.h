@@ -21,6 +21,7 @@ typedef enum HaConsulKind
 	HA_CONSUL_SESSION_CREATE,
 	HA_CONSUL_SESSION_RENEW,
 	HA_CONSUL_SESSION_DESTROY,
+	HA_CONSUL_SERVERS,
 } HaConsulKind;
 
 /* Memory behind an HaConsulAnswer's pointers.  All zero is empty. */

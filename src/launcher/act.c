@@ -548,20 +548,31 @@ act_heartbeat(HaLauncher *launcher)
 	free(write.history);
 }
 
-/* The scope was won with the directory we made: it is not fresh any more. */
+/* The directory is the cluster's: kept, since a damaged one does not say it. */
 static void
-act_settle_fresh(HaLauncher *launcher)
+act_settle_directory(HaLauncher *launcher)
 {
-	if (launcher->fresh && launcher->view.sysid != 0 &&
-		launcher->view.initialize_sysid == launcher->view.sysid &&
-		act_mark_fresh(launcher, false))
-		launcher->fresh = false;
+	uint64_t	sysid = launcher->view.sysid;
+	HaNodeFile	file;
+	char		why[HA_WHY_MAX];
+
+	if (sysid == 0 || launcher->view.initialize_sysid != sysid ||
+		(!launcher->fresh && launcher->settled_sysid == sysid) ||
+		!pgha_state_read_node(launcher->node->state_directory, &file, why))
+		return;
+	file.present = true;
+	file.fresh = false;
+	file.sysid = sysid;
+	if (!pgha_state_write_node(launcher->node->state_directory, &file, why))
+		return;
+	launcher->fresh = false;
+	launcher->settled_sysid = sysid;
 }
 
 void
 launcher_act(HaLauncher *launcher)
 {
-	act_settle_fresh(launcher);
+	act_settle_directory(launcher);
 	switch (launcher->decision.action)
 	{
 		case HA_ACTION_CONFIRM:

@@ -168,7 +168,8 @@ control_check_version(const HaNode *node, HaControl *control, char *why)
 }
 
 static bool
-control_read_file(const char *path, ControlFileData *file, char *why)
+control_read_file(const char *path, ControlFileData *file, bool *damaged,
+				  char *why)
 {
 	bool		missing;
 	size_t		len;
@@ -176,6 +177,7 @@ control_read_file(const char *path, ControlFileData *file, char *why)
 									  &missing, why);
 	bool		whole = data && len >= sizeof(*file);
 
+	*damaged = !whole && (data || missing);
 	if (whole)
 		memcpy(file, data, sizeof(*file));
 	else if (data)
@@ -191,13 +193,14 @@ control_read_file(const char *path, ControlFileData *file, char *why)
  * file can't be read.
  */
 static bool
-control_read_checked(const char *path, ControlFileData *file, char *why)
+control_read_checked(const char *path, ControlFileData *file, bool *damaged,
+					 char *why)
 {
 	for (int try = 0; try < CONTROL_READ_TRIES; try++)
 	{
 		pg_crc32c	crc;
 
-		if (!control_read_file(path, file, why))
+		if (!control_read_file(path, file, damaged, why))
 			return false;
 		INIT_CRC32C(crc);
 		COMP_CRC32C(crc, file, offsetof(ControlFileData, crc));
@@ -206,6 +209,7 @@ control_read_checked(const char *path, ControlFileData *file, char *why)
 			return true;
 		usleep(CONTROL_READ_PAUSE_US);
 	}
+	*damaged = true;
 	snprintf(why, HA_WHY_MAX, "\"%.120s\" has a wrong checksum", path);
 	return false;
 }
@@ -264,7 +268,7 @@ pgha_directory_read_control(const HaNode *node, HaControl *control, char *why)
 	control->settings = (HaControlSettings) {-1, -1, -1, -1, -1};
 	if (!control_check_version(node, control, why) ||
 		!pgha_directory_path(node, "global/pg_control", path, why) ||
-		!control_read_checked(path, &file, why))
+		!control_read_checked(path, &file, &control->damaged, why))
 		return false;
 	if (file.pg_control_version != PG_CONTROL_VERSION)
 	{
@@ -425,7 +429,8 @@ pgha_directory_state(const HaNode *node, HaControl *control, char *why)
 	if (empty != 0)
 		return empty > 0 ? HA_INSTANCE_EMPTY : HA_INSTANCE_UNKNOWN;
 	if (!pgha_directory_read_control(node, control, why))
-		return HA_INSTANCE_UNKNOWN;
+		return control->damaged && file.sysid != 0 ? HA_INSTANCE_HALF_DONE :
+			HA_INSTANCE_UNKNOWN;
 	if (control->state == HA_CONTROL_SHUT_DOWN ||
 		control->state == HA_CONTROL_SHUT_DOWN_IN_RECOVERY)
 		return HA_INSTANCE_DOWN;

@@ -127,6 +127,9 @@ launcher_look(HaLauncher *launcher, HaTime now)
 	gather_worker_missing(launcher, now);
 	if (instance == launcher->instance)
 		return;
+	if (instance == HA_INSTANCE_HALF_DONE)
+		launcher_log(HA_REPORT_WARNING,
+					 "the data directory must be copied anew: %s", why);
 	launcher->instance = instance;
 	launcher->instance_since = now;
 }

@@ -77,6 +77,7 @@ typedef struct HaLauncher
 	HaLsn		wal_end_lsn;
 	HaTime		wal_clean_since;	/* of the view */
 	bool		fresh;
+	uint64_t	settled_sysid;	/* in the node's file */
 	bool		old_copy;		/* there may be one to be removed */
 	int			rewinds_failed;
 	int			starts_failed;

@@ -33,6 +33,7 @@ typedef enum HaControlState
 typedef struct HaControl
 {
 	bool		valid;			/* present and its CRC is right */
+	bool		damaged;		/* it isn't: nothing can be started from it */
 	uint64_t	sysid;
 	HaControlState state;
 	uint32_t	tli;			/* of the latest checkpoint */
@@ -49,7 +50,8 @@ typedef struct HaControl
 
 /*
  * A directory's state without a postmaster: EMPTY, HALF_DONE (the mark in
- * node.json), DOWN, CRASHED; UNKNOWN with why: not a data directory of this
+ * node.json, or pg_control is damaged in a directory that was the cluster's,
+ * and so can be copied anew), DOWN, CRASHED; UNKNOWN with why: not a data directory of this
  * version, or unreadable.  A fresh base backup is CRASHED too: pg_control is a
  * running server's.  Remains of an initdb that did not finish are EMPTY.
  */

@@ -128,6 +128,12 @@ typedef struct HaWorker
 	json_t	   *pending;		/* {guc: {old_value, new_value}} or NULL */
 	bool		reloaded;
 
+	/* Consul's servers, looked at now and then */
+	int			servers;
+	int			servers_passing;
+	HaTime		servers_at;
+	int			servers_id;		/* of the request; 0 = none */
+
 	HaTime		catalog_at;		/* when the catalog worker may be tried */
 	json_t	   *state_sent;		/* the state message last sent */
 	HaTime		published_at;

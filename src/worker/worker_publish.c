@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "access/xlogrecovery.h"
+#include "core/tolerance.h"
 #include "fence.h"
 #include "gucs.h"
 #include "miscadmin.h"
@@ -19,6 +20,9 @@
 
 /* SQL documents are made anew at least so often */
 #define PUBLISH_MS 1000
+
+/* how often Consul is asked for its servers */
+#define PUBLISH_SERVERS_MS 15000
 
 /* what Patroni's tools shall take this for: formats of its 4.0 */
 #define PUBLISH_PATRONI_VERSION "4.0.0"
@@ -348,6 +352,71 @@ publish_jobs(HaWorker *worker)
 	publish_document(HA_DOCUMENT_JOBS, rows);
 }
 
+/* ------------------------------------------------------------------------
+ * What the cluster can lose
+ * ------------------------------------------------------------------------
+ */
+
+static void
+publish_servers_known(void *arg, const HaConsulAnswer *answer)
+{
+	HaWorker   *worker = arg;
+
+	worker->servers_id = 0;
+	worker->servers = answer->result == HA_CONSUL_OK ? answer->servers : 0;
+	worker->servers_passing = answer->servers_passing;
+}
+
+static void
+publish_ask_for_servers(HaWorker *worker)
+{
+	const HaView *view = &worker->view;
+
+	if (worker->servers_id != 0 || (worker->servers_at != 0 && view->now <
+									worker->servers_at + PUBLISH_SERVERS_MS * HA_NS_PER_MS))
+		return;
+	worker->servers_at = view->now;
+	worker->servers_id =
+		pgha_consul_servers(worker->consul,
+							(int) view->timeouts.retry_timeout_ms,
+							publish_servers_known, worker);
+}
+
+static json_t *
+publish_tolerance(const HaWorker *worker)
+{
+	const HaView *view = &worker->view;
+	HaTolerance tolerance = pgha_tolerance(view, worker->servers,
+										   worker->servers_passing);
+	json_t	   *why = json_array();
+	json_t	   *result;
+
+	for (int i = 0; i < view->nmembers; i++)
+	{
+		if (tolerance.faults[i] != HA_ORDER_FINE)
+			json_array_append_new(why,
+								  json_sprintf("%s can't take over: %s",
+											   view->members[i].name,
+											   pgha_order_fault_text(tolerance.faults[i])));
+	}
+	if (tolerance.members < 0)
+		json_array_append_new(why, json_string("no member leads now"));
+	if (worker->servers > 0)
+		json_array_append_new(why,
+							  json_sprintf("%d of %d Consul servers are well, %d are needed",
+										   worker->servers_passing,
+										   worker->servers,
+										   worker->servers / 2 + 1));
+	result = json_pack("{s:o, s:o, s:o}",
+					   "members", tolerance.members < 0 ? json_null() :
+					   json_integer(tolerance.members),
+					   "consul_servers", tolerance.servers == -1 &&
+					   worker->servers == 0 ? json_null() :
+					   json_integer(tolerance.servers),
+					   "why", why);
+	return result;
+}
+
 static void
 publish_status(HaWorker *worker)
 {
@@ -386,7 +455,9 @@ publish_status(HaWorker *worker)
 									 "action",
 									 pgha_action_name(worker->reported.action),
 									 "why", rule != NULL ? rule->why : ""));
+	json_object_set_new(status, "can_lose", publish_tolerance(worker));
 	publish_document(HA_DOCUMENT_STATUS, status);
+	publish_ask_for_servers(worker);
 }
 
 static void

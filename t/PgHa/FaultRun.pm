@@ -10,7 +10,7 @@ use warnings;
 use IO::Handle;
 use Test::More;
 use Time::HiRes qw(time);
-use PgHa::Cluster qw(spit slurp);
+use PgHa::Cluster qw(spit slurp wait_until);
 use PgHa::Faults;
 use PgHa::Net;
 use PgHa::Oracle;
@@ -20,7 +20,7 @@ sub skip_reason { return PgHa::Net::unavailable() }
 sub new
 {
 	my ($class, %o) = @_;
-	my $net = PgHa::Net->new(%o, ttl => 3, config => { loop_wait => 0.5, retry_timeout => 1 });
+	my $net = PgHa::Net->new(%o, ttl => 3, config => { loop_wait => 0.5, retry_timeout => 1, primary_stop_timeout => 5 });
 	my $self = bless { net => $net, tsv => "$ENV{TESTDIR}/faults.tsv" }, $class;
 	$net->start;
 	$net->spawn_on('watch', 'log of the lease', "$net->{dir}/lease_log.out", $^X, 't/tools/lease_log',
@@ -46,6 +46,8 @@ sub run
 	my ($self, $s) = @_;
 	my $net = $self->{net};
 	my $begun = time;
+	# without a vote of each, the next fault may cost Consul its majority
+	wait_until('every Consul server to vote', 90, sub { $net->voters == 3 }, 0.3);
 	my $leader = $net->leader(30);
 	my $oracle = $net->{oracle} = PgHa::Oracle->new($net);
 	$oracle->fault_begins;

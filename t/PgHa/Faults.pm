@@ -132,11 +132,29 @@ scenario 4, 'the postmaster: SIGSTOP for L',
 	leader => 'same', no_restart => 1, gap => L,
 	run => sub { my ($net, $leader) = @_; my $pid = $leader->kill_postmaster('STOP'); sleep L; kill 'CONT', $pid };
 
-scenario 5, 'power off: the primary\'s node with its Consul server',
+scenario 5, 'power off: the primary\'s node with its Consul server, which follows',
 	why => 'another leads after L, the margin and 1 s; what the node took along may be missing',
 	leader => 'other', gap => TAKEOVER, may_lose => 1,
 	run => sub {
-		my ($net, $leader) = @_;
+		my ($net, $leader, $oracle) = @_;
+		my ($standby) = grep { $_ != $leader } $net->members;
+		$net->lead_consul_on($standby->{name}) or note 'Consul chose another leader';
+		$net->wait_healthy(30);
+		$oracle->fault_begins;
+		$net->power_off($leader->{name});
+		other_leader($net, $leader);
+		$net->wait_writing($net->{oracle}{all}, 15);
+		$net->power_on($leader->{name});
+	};
+
+scenario 5, 'power off: the primary\'s node with its Consul server, which leads Consul',
+	why => 'as before, and Consul has to elect a leader first, whose clock for L begins then',
+	leader => 'other', gap => TAKEOVER + 5, may_lose => 1,
+	run => sub {
+		my ($net, $leader, $oracle) = @_;
+		$net->lead_consul_on($leader->{name}) or note 'Consul chose another leader';
+		$net->wait_healthy(30);
+		$oracle->fault_begins;
 		$net->power_off($leader->{name});
 		other_leader($net, $leader);
 		$net->wait_writing($net->{oracle}{all}, 15);
@@ -348,18 +366,57 @@ scenario 20, 'an old primary with WAL of its own returns; the source of its rewi
 		$new->start;
 	};
 
-scenario 21, 'the leader is stopped under load: a planned handover',
-	why => 'it releases the lease with the end of its WAL: another leads at once, nothing is lost',
+# By SQL on a standby, to another member; its answer or its error.
+sub switchover
+{
+	my ($net, $leader, $candidate) = @_;
+	my ($other) = grep { $_ != $leader && $_ != $candidate } $net->members;
+	my ($rc, $out, $err) = $other->psql("SELECT state, new_leader, ms_without_writes FROM pg_ha_switchover('$candidate->{name}')");
+	return $rc ? $err : $out;
+}
+
+scenario 21, 'switchover under load',
+	why => 'the leader hands over when the candidate has its last record: nothing is lost',
 	leader => 'other', gap => 2,
 	run => sub {
 		my ($net, $leader, $oracle) = @_;
+		my ($one) = grep { $_ != $leader } $net->members;
 		caught_up($net, $leader);
 		$oracle->fault_begins;
-		$leader->stop;
-		other_leader($net, $leader);
+		my $answer = switchover($net, $leader, $one);
+		die "switchover: $answer\n" if $answer !~ /^done\|$one->{name}\|/;
+		note $answer;
 	};
 
-scenario 21, 'a planned handover, and one candidate freezes at that moment',
+scenario 21, 'switchover, and the candidate takes no more WAL',
+	why => 'the old leader does not wait for it: it leads again, nothing is lost',
+	leader => 'same', gap => 2 + RESTART,
+	run => sub {
+		my ($net, $leader, $oracle) = @_;
+		my ($one) = grep { $_ != $leader } $net->members;
+		caught_up($net, $leader);
+		my @receiver = child_of($one, 'walreceiver');
+		kill 'STOP', @receiver;
+		$oracle->fault_begins;
+		my $answer = switchover($net, $leader, $one);
+		kill 'CONT', @receiver;
+		die "switchover: $answer\n" if $answer !~ /the old leader leads again/;
+	};
+
+scenario 21, 'switchover, and a backend of the old leader hangs at its shutdown',
+	why => 'after primary_stop_timeout (5 s here) what hangs is killed: another leads, or the old leader again; nothing is lost',
+	leader => 'any', gap => 5 + TAKEOVER,
+	run => sub {
+		my ($net, $leader, $oracle) = @_;
+		my ($one) = grep { $_ != $leader } $net->members;
+		caught_up($net, $leader);
+		my ($backend) = child_of($leader, 'idle');
+		kill 'STOP', $backend;
+		$oracle->fault_begins;
+		note switchover($net, $leader, $one);
+	};
+
+scenario 21, 'the leader\'s node is stopped, and one candidate freezes at that moment',
 	why => 'the other candidate has the first word after 1 s or by ballots: bounded, nothing is lost',
 	leader => 'other', gap => TAKEOVER,
 	run => sub {

@@ -86,7 +86,8 @@ sub new
 	$> = getpwnam($ENV{PGHA_USER}) // die "no user $ENV{PGHA_USER}";
 	umask 022;
 	my $self = $class->SUPER::new(%o, members => 0, consul_servers => 3,
-		consul_config => { acl => { enabled => JSON::PP::true, default_policy => 'allow',
+		# a server that comes back votes at once, and is not taken out meanwhile
+		consul_config => { autopilot => { cleanup_dead_servers => JSON::PP::false, server_stabilization_time => '200ms' }, acl => { enabled => JSON::PP::true, default_policy => 'allow',
 			tokens => { master => $MANAGEMENT } } });
 	$self->{hba} = ['host all all 10.77.0.0/24 trust'];
 	$self->{tools} = "$self->{dir}/tools";
@@ -301,13 +302,13 @@ sub power_off
 	wait_until("everything on $node to end", 15, sub {
 		my @pids = pids_of($node) or return 1;
 		kill 'KILL', @pids;
-		for my $h ([ $m, 'launcher_pid' ], [ $s, 'pid' ])
-		{
-			my $pid = $h->[0]{ $h->[1] } or next;
-			$self->forget($pid), delete $h->[0]{ $h->[1] } if waitpid($pid, POSIX::WNOHANG()) == $pid;
-		}
 		return 0;
 	}, 0.02);
+	for my $h ([ $m, 'launcher_pid' ], [ $s, 'pid' ])
+	{
+		my $pid = delete $h->[0]{ $h->[1] } or next;
+		$self->reap($pid);
+	}
 }
 
 sub power_on
@@ -337,6 +338,13 @@ sub start_consul_on
 	my ($self, $node) = @_;
 	my ($i) = grep { $self->{consul}[$_]{node} eq $node } 0 .. 2;
 	$self->start_consul_server($i) unless $self->{consul}[$i]{pid};
+}
+
+sub voters
+{
+	my ($self) = @_;
+	my $out = $self->consul_do('GET', '/v1/operator/raft/configuration') // '';
+	return scalar(() = $out =~ /"Voter":\s*true/g);
 }
 
 # The URL of a server that knows a leader; undef if there is none.
@@ -412,7 +420,6 @@ sub make_token
 	wait_until('the token', 20, sub {
 		my $out = $self->consul_do('PUT', '/v1/acl/token', '-d', encode_json({ SecretID => $TOKEN, Description => 'members' })) // '';
 		return 1 if $out =~ /AccessorID|already in use/;
-		diag("token: $out") if 0;
 		return 0; }, 0.3);
 }
 
