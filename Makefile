@@ -230,7 +230,7 @@ distclean-tree:
 # namespaces need root; without it they are skipped.
 
 .PHONY: test check-all check-unit check-sim check-regress check-tap tree \
-	check-faults soak demo demo-stop lint indent
+	check-faults check-frozen soak demo demo-stop lint indent
 
 # The server may be missing when make starts, hence the second make.
 test: ## set up, build and run every test
@@ -294,6 +294,9 @@ endif
 # As root, for the network namespaces; without it they are skipped.
 check-faults: tree ## every fault across network namespaces; ROWS="6 11" chooses
 	ROWS="$(ROWS)" scripts/run-faults -v $(PROVE_FLAGS) t/faults/rows.pl
+
+check-frozen: tree ## RUNS (20) times a frozen primary, judged by pinned and pipelined clients
+	RUNS="$(or $(RUNS),20)" scripts/run-faults -v $(PROVE_FLAGS) t/faults/frozen.pl
 
 soak: tree ## faults at random for MINUTES, by SEED
 	MINUTES="$(or $(MINUTES),2)" SEED="$(SEED)" \

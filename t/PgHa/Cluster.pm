@@ -323,11 +323,13 @@ sub wait_healthy
 			my $streaming = $leader->try_query(
 				"SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND application_name <> 'pg_basebackup'") // return 0;
 			$last .= ", $streaming streaming";
-			return 0 unless $streaming == $others;
+			return 0 unless $streaming >= $others;
+			# a sender may not know yet that its receiver has gone
 			for my $m (grep { $_ != $leader } @members)
 			{
-				$last = "$m->{name} answers no query";
-				return 0 unless defined $m->try_query('SELECT 1');
+				my $status = $m->try_query("SELECT coalesce((SELECT status FROM pg_stat_wal_receiver), 'no receiver')");
+				$last = "$m->{name}: " . ($status // 'answers no query');
+				return 0 unless ($status // '') eq 'streaming';
 			}
 			my $open = $leader->try_query("SELECT pg_ha_status()->'fence'->>'state'") // '';
 			$last .= ", fence $open";

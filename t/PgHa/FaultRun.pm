@@ -49,7 +49,7 @@ sub run
 	# without a vote of each, the next fault may cost Consul its majority
 	wait_until('every Consul server to vote', 90, sub { $net->voters == 3 }, 0.3);
 	my $leader = $net->leader(30);
-	my $oracle = $net->{oracle} = PgHa::Oracle->new($net);
+	my $oracle = $net->{oracle} = PgHa::Oracle->new($net, pipelines => $s->{pipelines});
 	$oracle->fault_begins;
 	my $done = eval { $s->{run}->($net, $leader, $oracle); 1 };
 	my $error = $done ? undef : $@;

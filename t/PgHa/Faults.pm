@@ -27,6 +27,9 @@ use PgHa::Cluster qw(wait_until slurp spit run_ok http);
 use constant L => 3;
 use constant TAKEOVER => 5.5;
 
+# Consul's own election, when its leader goes too.
+use constant ELECTION => 8;
+
 # A restart in place, and a commit that waits for Consul to come back.
 use constant RESTART => 3;
 
@@ -148,8 +151,8 @@ scenario 5, 'power off: the primary\'s node with its Consul server, which follow
 	};
 
 scenario 5, 'power off: the primary\'s node with its Consul server, which leads Consul',
-	why => 'as before, and Consul has to elect a leader first, whose clock for L begins then',
-	leader => 'other', gap => TAKEOVER + 5, may_lose => 1,
+	why => 'as before, and Consul has to elect a leader first, and the clock for L begins then',
+	leader => 'other', gap => TAKEOVER + ELECTION, may_lose => 1,
 	run => sub {
 		my ($net, $leader, $oracle) = @_;
 		$net->lead_consul_on($leader->{name}) or note 'Consul chose another leader';
@@ -184,7 +187,7 @@ scenario 7, 'the primary is cut off from the standbys only',
 
 scenario 8, 'the primary is cut off from all but the clients, Consul\'s leader with it',
 	why => 'it fences itself by L, its clients get errors; another leads',
-	leader => 'other', gap => TAKEOVER + 2, may_lose => 1,
+	leader => 'other', gap => TAKEOVER + ELECTION, may_lose => 1,
 	run => sub {
 		my ($net, $leader, $oracle) = @_;
 		$net->lead_consul_on($leader->{name}) or note 'Consul chose another leader';
@@ -197,7 +200,7 @@ scenario 8, 'the primary is cut off from all but the clients, Consul\'s leader w
 
 scenario 9, 'what the primary sends to the other nodes is lost (one direction)',
 	why => 'its heartbeats do not land: it fences itself, another leads',
-	leader => 'other', gap => TAKEOVER + 2, may_lose => 1,
+	leader => 'other', gap => TAKEOVER + ELECTION, may_lose => 1,
 	run => sub {
 		my ($net, $leader) = @_;
 		$net->isolate($leader->{name}, outbound => 1, but => ['client']);

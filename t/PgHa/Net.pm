@@ -92,7 +92,7 @@ sub new
 	$self->{hba} = ['host all all 10.77.0.0/24 trust'];
 	$self->{tools} = "$self->{dir}/tools";
 	make_path($self->{tools});
-	build_tool($_, $self->{tools}) for qw(slow_link clock_step.so);
+	build_tool($_, $self->{tools}) for qw(slow_link pipeline_writer clock_step.so);
 	spit("$self->{dir}/token", $TOKEN);
 	chmod 0600, "$self->{dir}/token";
 	for my $i (0 .. 2)
@@ -112,7 +112,9 @@ sub build_tool
 	my ($name, $dir) = @_;
 	my ($source) = $name =~ /(\w+)/;
 	my @shared = $name =~ /\.so$/ ? ('-shared', '-fPIC') : ();
-	system($ENV{CC} // 'cc', '-std=gnu11', '-O1', @shared, '-o', "$dir/$name", "t/tools/$source.c") == 0
+	chomp(my $include = `$ENV{PG_CONFIG} --includedir`);
+	my @client = $source =~ /writer/ ? ("-I$include", '-lpq') : ();
+	system($ENV{CC} // 'cc', '-std=gnu11', '-O1', @shared, '-o', "$dir/$name", "t/tools/$source.c", @client) == 0
 		or BAIL_OUT("t/tools/$source.c does not compile");
 }
 

@@ -32,7 +32,7 @@ sub now_ms { return clock_gettime(CLOCK_MONOTONIC) * 1000 }
 
 sub new
 {
-	my ($class, $net) = @_;
+	my ($class, $net, %o) = @_;
 	my $self = bless { net => $net, fault_at => now_ms() }, $class;
 	my $dsn = $net->dsn . ' tcp_user_timeout=2000';
 	$self->{all} = $net->start_writer(50, node => 'client', dsn => $dsn,
@@ -42,11 +42,26 @@ sub new
 		$self->{pinned}{ $m->{name} } = $net->start_writer(20, node => 'client', nowait => 1,
 			dsn => "host=$m->{host} port=$m->{port} $PINNED", options => [ '-r', 100 ]);
 	}
+	$self->pipeline($_) for $o{pipelines} ? $net->members : ();
 	$self->{logged} = { map { $_->{name} => -s $_->{log} } $net->members };
 	my $leader = $net->leader;
 	$self->{before} = { leader => $leader, postmaster => $leader->postmaster_pid, lease => $net->lease };
 	$net->wait_writing($self->{pinned}{ $leader->{name} }, 20, 5);
 	return $self;
+}
+
+# A client pinned to a member that has 16 inserts under way at any time.
+sub pipeline
+{
+	my ($self, $m) = @_;
+	my $net = $self->{net};
+	my $n = ++$net->{writers};
+	my $w = { log => "$net->{dir}/writer$n.ids", out => "$net->{dir}/writer$n.out", first => $n * 100_000_000 };
+	$w->{pid} = $net->spawn_on('client', "writer$n", $w->{out}, "$net->{tools}/pipeline_writer",
+		"host=$m->{host} port=$m->{port} $PINNED", 16, $w->{first}, $w->{log});
+	push @{ $self->{pipelines} }, $w;
+	$self->{pinned}{"$m->{name}, pipelined"} = $w;
+	$self->{of}{"$m->{name}, pipelined"} = $m->{name};
 }
 
 # The moment from which acknowledgements may be lost, and gaps count.
@@ -59,7 +74,7 @@ sub acknowledgements
 {
 	my ($self) = @_;
 	my @acks;
-	my %member = map { $self->{pinned}{$_}{first} => $_ } keys %{ $self->{pinned} };
+	my %member = map { $self->{pinned}{$_}{first} => $self->{of}{$_} // $_ } keys %{ $self->{pinned} };
 	for my $w ($self->writers)
 	{
 		for my $line (split /\n/, slurp($w->{log}))
