@@ -191,7 +191,6 @@ REVOKE ALL ON FUNCTION pg_ha_wait_for(text, interval) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pg_ha_wait_for(text, interval) TO pg_monitor;
 
 REVOKE ALL ON pg_ha_members, pg_ha_pending_restart, pg_ha_history, pg_ha_events, pg_ha_rules FROM PUBLIC;
-GRANT SELECT ON pg_ha_members, pg_ha_pending_restart, pg_ha_history, pg_ha_events, pg_ha_rules TO pg_monitor;
 
 -- steering; what would end the calling session is a job that goes on without it
 
@@ -275,3 +274,5 @@ COMMENT ON FUNCTION pg_ha_wait_for_job(text, interval) IS
 'wait until a job has ended, on any member; an error if it did not end well';
 REVOKE ALL ON FUNCTION pg_ha_wait_for_job(text, interval) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pg_ha_wait_for_job(text, interval) TO pg_monitor;
+
+GRANT SELECT ON pg_ha_members, pg_ha_pending_restart, pg_ha_history, pg_ha_events, pg_ha_rules, pg_ha_metrics, pg_ha_jobs TO pg_monitor;

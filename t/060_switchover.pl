@@ -170,4 +170,39 @@ sub encode { return JSON::PP::encode_json($_[0]) }
 	$c->wait_healthy(60);
 }
 
+# what the cluster can lose, and the numbers for monitoring
+{
+	my $leader = $c->leader;
+	my ($one, $two) = others($leader);
+	wait_until('Consul to say how many servers it has', 30, sub { ($one->query("SELECT pg_ha_status()->'can_lose'->>'consul_servers'") // '') eq '0' });
+	is($one->query("SELECT pg_ha_status()->'can_lose'->>'members'"), 2, 'two further members can be lost');
+	is($one->query("SELECT pg_ha_status()->'can_lose'->'why'->>0"), '1 of 1 Consul servers are well, 1 are needed', 'and no Consul server, because there is one');
+	$two->kill_node;
+	wait_until('its loss to be seen', 40, sub { ($one->query("SELECT value FROM pg_ha_metrics WHERE name = 'can_lose_members'") // '') eq '1' });
+	pass('one of them is lost: one can be');
+	my %metric = map { split /\|/ } split /\n/, $leader->query('SELECT name, value FROM pg_ha_metrics');
+	is("$metric{leader} $metric{primary} $metric{fence_open} $metric{launcher} $metric{paused}", '1 1 1 1 0', 'metrics of the leader');
+	cmp_ok($metric{lease_remaining_ms}, '>', 0, 'its lease');
+	$two->start;
+	$c->wait_healthy(60);
+}
+
+# everything is killed at once: every member still shows who led, and why
+{
+	my $id = $c->leader->query('SELECT job FROM pg_ha_switchover()');
+	wait_until('the switchover', 30, sub { ($c->kv("pg_ha/jobs/$id") // '') =~ /"done"/ });
+	$c->wait_healthy;
+	my $new = $c->leader->{name};
+	my $term = $c->lease->{term};
+	$_->kill_node for $c->members;
+	$_->start for $c->members;
+	$c->wait_healthy(90);
+	for my $m ($c->members)
+	{
+		is($m->query("SELECT count(*) > 0 FROM pg_ha_events WHERE action = 'leader' AND what LIKE '$new leads%' AND (facts->>'term')::int = $term"), 't',
+			"$m->{name} still shows that $new took over");
+		is($m->query("SELECT state FROM pg_ha_jobs WHERE id = '$id'"), 'done', 'and the job');
+	}
+}
+
 done_testing;

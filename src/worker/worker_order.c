@@ -78,7 +78,7 @@ worker_gather_order(HaWorker *worker)
 	if (!view->order.present)
 		return;
 	view->order_pending = memory->write_id != 0 ||
-		view->order.index == memory->written;
+		view->order.index == memory->written || view->now < memory->retry_at;
 	view->order_begun_here = memory->begun_here;
 	view->handing_over = memory->handing_over;
 	view->checkpoint_asked_at = memory->checkpoint_asked_at;
@@ -122,14 +122,17 @@ order_written(void *arg, const HaConsulAnswer *answer)
 
 	worker->order.write_id = 0;
 	worker->round_due = 0;
-	if (answer->result != HA_CONSUL_OK && answer->result != HA_CONSUL_REFUSED)
-		worker->order.written = 0;
-	if (answer->result != HA_CONSUL_OK)
-		ereport(LOG, (errmsg("pg_ha: the order to change the leader could not be changed: %s",
-							 answer->result == HA_CONSUL_REFUSED ?
-							 "somebody else has changed it" :
-							 answer->text != NULL ? answer->text : "no answer"),
-					  errhidestmt(true)));
+	if (answer->result == HA_CONSUL_OK)
+		return;
+	/* it was changed, or its job was: by then that is read */
+	worker->order.written = 0;
+	worker->order.retry_at = pgha_now() +
+		WORKER_CHANGE_RETRY_MS * HA_NS_PER_MS;
+	ereport(LOG, (errmsg("pg_ha: the order to change the leader could not be changed: %s",
+						 answer->result == HA_CONSUL_REFUSED ?
+						 "somebody else has changed it" :
+						 answer->text != NULL ? answer->text : "no answer"),
+				  errhidestmt(true)));
 }
 
 static void

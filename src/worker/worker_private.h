@@ -34,6 +34,9 @@
 
 #define WORKER_LINE_MAX (256 * 1024)
 
+/* an order or a job that could not be changed is tried again after so long */
+#define WORKER_CHANGE_RETRY_MS 200
+
 typedef struct HaLink
 {
 	int			fd;				/* -1 = not connected */
@@ -52,6 +55,7 @@ typedef struct HaOrderMemory
 	uint64_t	index;			/* of the key, before it was begun */
 	int			write_id;		/* a change of it under way; 0 = none */
 	uint64_t	written;		/* the index it was made from: to be read anew */
+	HaTime		retry_at;		/* a change that failed is not made before */
 	bool		begun_here;
 	bool		handing_over;
 	HaTime		checkpoint_asked_at;	/* the first */
@@ -67,6 +71,7 @@ typedef struct HaRestartMemory
 	char		member[HA_NAME_MAX + 1];	/* the entry asked */
 	int			write_id;		/* a change of the job under way; 0 = none */
 	uint64_t	written;		/* the index it was made from: to be read anew */
+	HaTime		retry_at;		/* a change that failed is not made before */
 	int			post_id;		/* the request to its launcher; 0 = none */
 	HaTime		asked_at;
 	bool		told;

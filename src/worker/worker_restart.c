@@ -52,7 +52,7 @@ worker_gather_restart(HaWorker *worker)
 	if (restart_current(worker, restart) == NULL)
 		return;
 	view->restart_pending = memory->write_id != 0 ||
-		restart->index == memory->written;
+		restart->index == memory->written || view->now < memory->retry_at;
 	asked = pgha_restart_asked(restart);
 	if (asked == NULL)
 		return;
@@ -84,9 +84,13 @@ restart_written(void *arg, const HaConsulAnswer *answer)
 
 	worker->restart.write_id = 0;
 	worker->round_due = 0;
-	if (answer->result == HA_CONSUL_OK || answer->result == HA_CONSUL_REFUSED)
+	if (answer->result == HA_CONSUL_OK)
 		return;
 	worker->restart.written = 0;
+	worker->restart.retry_at = pgha_now() +
+		WORKER_CHANGE_RETRY_MS * HA_NS_PER_MS;
+	if (answer->result == HA_CONSUL_REFUSED)
+		return;
 	worker_report(NULL, HA_REPORT_WARNING,
 				  "a restart job could not be written down");
 }

@@ -52,7 +52,8 @@ sub other_leader
 sub child_of
 {
 	my ($m, $name) = @_;
-	return grep { slurp("/proc/$_/cmdline") =~ /\Q$name/ } $m->instance_pids;
+	my @all = $m->instance_pids or die "no process of $m->{name} is seen\n";
+	return grep { slurp("/proc/$_/cmdline") =~ /\Q$name/ } @all;
 }
 
 sub program_of
@@ -82,7 +83,11 @@ scenario 1, 'postmaster of the primary: kill -9',
 scenario 2, 'a backend of the primary: kill -9 (crash-restart cycle)',
 	why => 'the restart takes less than L, the lease is bridged: no failover',
 	leader => 'same', no_restart => 1, gap => RESTART,
-	run => sub { my ($net, $leader) = @_; kill 'KILL', (child_of($leader, 'INSERT'), child_of($leader, 'idle'))[0]; sleep 1 };
+	run => sub {
+		my ($net, $leader) = @_;
+		kill 'KILL', wait_until('a backend', 5, sub { (child_of($leader, 'INSERT'), child_of($leader, 'idle'))[0] }, 0.01);
+		sleep 1;
+	};
 
 scenario 3, 'the worker: kill -9, the launcher: kill -9, then both at once',
 	why => 'the worker\'s death is a crash-restart; the launcher\'s costs nothing; both heal, or another leads',
@@ -413,7 +418,7 @@ scenario 21, 'switchover, and a backend of the old leader hangs at its shutdown'
 		my ($net, $leader, $oracle) = @_;
 		my ($one) = grep { $_ != $leader } $net->members;
 		caught_up($net, $leader);
-		my ($backend) = child_of($leader, 'idle');
+		my $backend = wait_until('an idle backend', 5, sub { (child_of($leader, 'idle'))[0] }, 0.01);
 		kill 'STOP', $backend;
 		$oracle->fault_begins;
 		note switchover($net, $leader, $one);

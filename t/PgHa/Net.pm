@@ -83,7 +83,10 @@ sub new
 	start_guard();
 	make_network();
 	enter('watch');
-	$> = getpwnam($ENV{PGHA_USER}) // die "no user $ENV{PGHA_USER}";
+	# the group, too: else what the processes of that user are at is not shown
+	my (undef, undef, $uid, $gid) = getpwnam($ENV{PGHA_USER}) or die "no user $ENV{PGHA_USER}";
+	$) = "$gid $gid";
+	$> = $uid;
 	umask 022;
 	my $self = $class->SUPER::new(%o, members => 0, consul_servers => 3,
 		# a server that comes back votes at once, and is not taken out meanwhile

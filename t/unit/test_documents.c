@@ -383,6 +383,87 @@ test_failover(void)
 	   "failover: anything else is refused");
 }
 
+/* What is written is read again; what makes no sense is refused whole. */
+static void
+test_order(void)
+{
+	HaOrder		order = {.leader = "pg1",.member = "pg2",.job = "j-1",
+		.asked_by = "pg3",.scheduled_ms = INT64_C(1796094000500),
+		.timeout_ms = 5000,.force = true,.begun_term = 7
+	};
+	HaOrder		read;
+	char		why[HA_WHY_MAX];
+	char	   *text = pgha_order_print(&order);
+
+	ok(text != NULL && pgha_order_parse(text, strlen(text), &read, why) &&
+	   read.present && strcmp(read.job, "j-1") == 0 &&
+	   strcmp(read.asked_by, "pg3") == 0 && read.force &&
+	   read.scheduled_ms == order.scheduled_ms && read.timeout_ms == 5000 &&
+	   read.begun_term == 7, "order: what is written is read");
+	free(text);
+	ok(pgha_order_parse("{\"member\":\"a\"}", 14, &read, why) &&
+	   read.timeout_ms == 300000, "order: five minutes if it does not say");
+	ok(!pgha_order_parse("{\"member\":\"a\",\"scheduled_at\":\"2026-12-01T03:00:00\"}", 53, &read, why) &&
+	   !read.present, "order: a time without a zone is refused");
+	ok(!pgha_order_parse("{\"member\":\"a\",\"pg_ha\":{\"begun\":-1}}", 38, &read, why),
+	   "order: a malformed term is refused");
+}
+
+static void
+test_times(void)
+{
+	char		text[40];
+	int64_t		ms;
+
+	ok(pgha_time_parse("1970-01-01 00:00:01Z", &ms) && ms == 1000 &&
+	   pgha_time_parse("1970-01-01T01:00:00.25+01:00", &ms) && ms == 250 &&
+	   pgha_time_parse("1970-01-01T00:00:00-0030", &ms) && ms == 1800000 &&
+	   pgha_time_parse("1970-01-01T02:00:00 +02", &ms) && ms == 0,
+	   "time: with any zone");
+	ok(!pgha_time_parse("1970-01-01 00:00:01", &ms) &&
+	   !pgha_time_parse("1970-01-01T00:00:00+01:60", &ms) &&
+	   !pgha_time_parse("1970-01-01T00:00:00Z and more", &ms) &&
+	   !pgha_time_parse("tomorrow", &ms) && !pgha_time_parse("", &ms),
+	   "time: nothing else");
+	pgha_time_print(INT64_C(1796094000500), text, sizeof(text));
+	ok(strcmp(text, "2026-12-01T03:00:00.500+00:00") == 0,
+	   "time: printed in UTC");
+}
+
+static bool
+parse_restart(const char *text, HaRestart *restart)
+{
+	json_t	   *document = json_loads(text, 0, NULL);
+	bool		done = pgha_restart_parse("id", document, restart);
+
+	json_decref(document);
+	return done;
+}
+
+static void
+test_restart(void)
+{
+	HaRestart	restart;
+
+	ok(parse_restart("{\"kind\":\"restart\",\"state\":\"running\",\"role\":\"replica\",\"pending_only\":true,"
+					 "\"version_below\":150006,\"members\":[{\"name\":\"a\",\"state\":\"asked\",\"before\":5,\"rounds\":1},"
+					 "{\"name\":\"b\",\"state\":\"todo\"}]}", &restart) &&
+	   restart.nentries == 2 && restart.entries[0].state == HA_ENTRY_ASKED &&
+	   restart.entries[0].before == 5 && restart.entries[0].rounds == 1 &&
+	   restart.role == HA_ROLE_STANDBY && restart.pending_only &&
+	   restart.version_below == 150006 && restart.timeout_ms == 300000,
+	   "restart: read");
+	ok(!parse_restart("{\"kind\":\"restart\",\"state\":\"done\",\"members\":[{\"name\":\"a\",\"state\":\"done\"}]}", &restart),
+	   "restart: one that has ended is none");
+	ok(!parse_restart("{\"kind\":\"switchover\",\"state\":\"running\"}", &restart),
+	   "restart: nor is another job");
+	ok(!parse_restart("{\"kind\":\"restart\",\"state\":\"running\",\"members\":[{\"name\":\"a\",\"state\":\"lost\"}]}", &restart) &&
+	   !parse_restart("{\"kind\":\"restart\",\"state\":\"running\",\"members\":[]}", &restart) &&
+	   !parse_restart("{\"kind\":\"restart\",\"state\":\"running\"}", &restart) &&
+	   !parse_restart("[]", &restart),
+	   "restart: what makes no sense is left alone");
+}
+
 static void
 test_initialize(void)
 {
@@ -711,6 +792,9 @@ main(void)
 	test_member_tolerance();
 	test_history();
 	test_failover();
+	test_order();
+	test_times();
+	test_restart();
 	test_initialize();
 	test_config();
 	test_config_rule();
