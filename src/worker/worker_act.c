@@ -259,8 +259,8 @@ act_note_leader(HaWorker *worker)
 	worker_event(worker, worker->decision.rule, "leader", what, true);
 }
 
-void
-worker_act(HaWorker *worker)
+static void
+act_decision(HaWorker *worker)
 {
 	switch (worker->decision.action)
 	{
@@ -330,6 +330,12 @@ worker_act(HaWorker *worker)
 			break;
 	}
 	worker_config_look(worker);
+}
+
+void
+worker_act(HaWorker *worker)
+{
+	act_decision(worker);
 	act_note_leader(worker);
 	act_config(worker);
 	act_catalog(worker);
