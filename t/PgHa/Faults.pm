@@ -479,6 +479,8 @@ scenario 24, 'replay is paused on both standbys, and the primary\'s node dies',
 		$net->power_off($leader->{name});
 		other_leader($net, $leader);
 		$net->power_on($leader->{name});
+		# the pause is an operator's: only that one is given back
+		$_->try_query('SELECT pg_wal_replay_resume()') for $net->members;
 	};
 
 scenario 25, 'a second member of a standby\'s name, and a directory of another cluster',

@@ -129,6 +129,21 @@ writer_insert(PGconn *conn, int64_t id, char *timeline, size_t size)
 	return ok;
 }
 
+static bool
+writer_options(int argc, char **argv, int64_t *reconnect_us)
+{
+	int			option;
+
+	while ((option = getopt(argc, argv, "+r:t:")) == 'r' || option == 't')
+	{
+		if (option == 'r')
+			*reconnect_us = atoi(optarg) * INT64_C(1000);
+		else
+			answer_ms = atoi(optarg);
+	}
+	return option == -1;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -143,23 +158,15 @@ main(int argc, char **argv)
 	int64_t		pause_us;
 	int64_t		reconnect_us = WRITER_RECONNECT_US;
 	char		timeline[16];
-	int			option;
 
-	while ((option = getopt(argc, argv, "+r:t:")) == 'r' || option == 't')
-	{
-		if (option == 'r')
-			reconnect_us = atoi(optarg) * INT64_C(1000);
-		else
-			answer_ms = atoi(optarg);
-	}
-	argc -= optind - 1;
-	argv += optind - 1;
-	if (argc < 4 || option != -1)
+	if (!writer_options(argc, argv, &reconnect_us) || argc - optind < 3)
 	{
 		fprintf(stderr, "usage: pg_ha_writer [-r MS] [-t MS]"
 				" DSN ROWS-PER-SECOND FIRST-ID [LOG]\n");
 		return 1;
 	}
+	argc -= optind - 1;
+	argv += optind - 1;
 	pause_us = 1000000 / (atoi(argv[2]) > 0 ? atoi(argv[2]) : 1);
 	id = atoll(argv[3]);
 	if (argc > 4 && (log = fopen(argv[4], "w")) == NULL)
