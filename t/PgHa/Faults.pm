@@ -527,15 +527,16 @@ scenario 29, 'the worker may open no more files; then the postmaster can\'t fork
 	leader => 'any', gap => 2 * TAKEOVER, may_lose => 1,
 	run => sub {
 		my ($net, $leader) = @_;
-		my $limit = sub { my (@set) = @_; PgHa::Net::root_ok('prlimit', @set) };
+		my $limit = sub { PgHa::Net::root_ok(PgHa::Net::command_on($leader->{name}, $ENV{PGHA_USER}, 'prlimit', @_)) };
 		my $worker = $leader->worker_pid;
 		$limit->('--pid', $worker, '--nofile=16:');
 		sleep 2 * L;
 		$limit->('--pid', $worker, '--nofile=1024:') if kill 0, $worker;
 		my $pid = $leader->postmaster_pid or return;
+		my ($before) = $limit->('--pid', $pid, '--nproc', '--output', 'SOFT', '--noheadings', '--raw') =~ /(\w+)/;
 		$limit->('--pid', $pid, '--nproc=1:');
 		sleep L;
-		$limit->('--pid', $pid, '--nproc=100000:') if kill 0, $pid;
+		$limit->('--pid', $pid, "--nproc=$before:") if kill 0, $pid;
 	};
 
 1;
