@@ -270,6 +270,15 @@ brain_act(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view,
 			member->permits_since = view->now;
 			break;
 		case HA_ACTION_WAIT:
+		case HA_ACTION_END_ORDER:
+		case HA_ACTION_CHECKPOINT:
+		case HA_ACTION_BEGIN_ORDER:
+		case HA_ACTION_HAND_OVER:
+		case HA_ACTION_END_RESTART:
+		case HA_ACTION_MARK_BACK:
+		case HA_ACTION_MARK_SKIPPED:
+		case HA_ACTION_MARK_ASKED:
+		case HA_ACTION_TELL_RESTART:
 		case HA_ACTION_REFUSE:
 		case HA_ACTION_CLOSE:
 		case HA_ACTION_INITDB:
