@@ -210,13 +210,20 @@ act_rejoin(Sim *sim, SimMember *member, SimBrain *brain)
 	sim_instance_set(sim, member, HA_INSTANCE_STOPPING);
 }
 
+/* What every write to the lease says. */
 static void
-brain_act(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view,
-		  const HaDecision *decision)
+act_describe(Sim *sim, SimBrain *brain, const HaView *view)
 {
 	brain->lease.timeline = view->tli;
 	brain->lease.promotes = view->role != HA_ROLE_PRIMARY;
 	sim_failsafe_list(sim, brain);
+}
+
+static void
+brain_act(Sim *sim, SimMember *member, SimBrain *brain, const HaView *view,
+		  const HaDecision *decision)
+{
+	act_describe(sim, brain, view);
 	switch (decision->action)
 	{
 		case HA_ACTION_CONFIRM:
