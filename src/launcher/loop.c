@@ -18,6 +18,7 @@
 
 #include "launcher/aside.h"
 #include "launcher/directory.h"
+#include "launcher/notify.h"
 
 /* an idle launcher looks again, and speaks to its worker, at least so often */
 #define LOOP_IDLE_MS 1000
@@ -351,7 +352,10 @@ loop_signals(HaLauncher *launcher, int fd)
 		else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
 		{
 			if (!launcher->stop_requested)
+			{
 				launcher_log(HA_REPORT_INFO, "stopping this node");
+				(void) pgha_notify("STOPPING=1");
+			}
 			launcher->stop_requested = true;
 		}
 	}
@@ -432,6 +436,32 @@ loop_speak(HaLauncher *launcher, HaTime now)
 									   "fell_back", launcher->fell_back));
 }
 
+/* What `systemctl status` shows: role, leader, timeline. */
+static void
+loop_tell_manager(const HaLauncher *launcher)
+{
+	static char said[256];
+	const HaRestState *rest = &launcher->rest_state;
+	const char *leader = launcher->view.leader;
+	json_int_t	timeline = launcher->view.tli;
+	char		state[256];
+
+	if (rest->worker != NULL)
+	{
+		leader = json_string_value(json_object_get(rest->worker, "leader"));
+		timeline = json_integer_value(json_object_get(rest->worker,
+													  "timeline"));
+	}
+	snprintf(state, sizeof(state), "STATUS=%s: %s, leader %s, timeline %lld",
+			 launcher->node->name, rest->worker == NULL ? rest->state :
+			 rest->role == HA_ROLE_PRIMARY ? "primary" : "standby",
+			 leader != NULL && leader[0] != '\0' ? leader : "unknown",
+			 (long long) timeline);
+	if (strcmp(state, said) == 0 || !pgha_notify(state))
+		return;
+	strcpy(said, state);
+}
+
 static void
 loop_decide(HaLauncher *launcher)
 {
@@ -453,6 +483,7 @@ loop_decide(HaLauncher *launcher)
 		launcher->decision.action == HA_ACTION_KILL)
 		launcher_act(launcher);
 	launcher_describe(launcher);
+	loop_tell_manager(launcher);
 	if (launcher->brain != NULL)
 		pgha_brain_tick(launcher->brain, pgha_now());
 }
@@ -601,6 +632,7 @@ launcher_run(HaLauncher *launcher)
 	}
 	launcher_log(HA_REPORT_INFO, "started, REST on %s:%d",
 				 launcher->node->restapi_host, launcher->node->restapi_port);
+	(void) pgha_notify("READY=1");
 	for (;;)
 	{
 		struct pollfd fds[LOOP_FDS];
