@@ -446,10 +446,11 @@ when_leader_shut_down(const HaView *v)
 							   complete_successor(v) != NULL));
 }
 
+/* in a pause nobody else leads, whatever he has */
 static bool
 when_successor_complete(const HaView *v)
 {
-	return is_ours(v) && v->instance == HA_INSTANCE_CRASHED &&
+	return is_ours(v) && !v->paused && v->instance == HA_INSTANCE_CRASHED &&
 		v->wal_end == HA_WAL_END_KNOWN && complete_successor(v) != NULL;
 }
 
@@ -495,7 +496,8 @@ hands_over(const HaView *v)
 static bool
 when_successor_awaited(const HaView *v)
 {
-	bool		crashed = is_ours(v) && v->instance == HA_INSTANCE_CRASHED &&
+	bool		crashed = is_ours(v) && !v->paused &&
+		v->instance == HA_INSTANCE_CRASHED &&
 		v->wal_end == HA_WAL_END_KNOWN && successor_still_streams(v);
 
 	return (crashed || hands_over(v)) && v->now < successor_wait_until(v);
